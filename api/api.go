@@ -1,0 +1,150 @@
+// Package api is what a client of the daemon needs: the types of the REST
+// interface, and a client for it. Streams are newline-delimited JSON.
+package api
+
+import (
+	"time"
+
+	"myriad/program"
+	"myriad/rack"
+)
+
+// The REST interface, served on <run>/api.sock (0600):
+//
+//	GET    /v1/version                          Version
+//	GET    /v1/pnodes                           []Pnode
+//	POST   /v1/platforms          UpRequest     stream of Event; the last has Platform or Error
+//	GET    /v1/platforms                        []Platform
+//	GET    /v1/platforms/{name}                 Platform
+//	DELETE /v1/platforms/{name}                 stream of Event
+//	GET    /v1/platforms/{name}/vnodes?nodes=   stream of Vnode
+//	POST   /v1/platforms/{name}/exec            ExecRequest; the connection is then
+//	                                            upgraded (101) to rack frames: Input from
+//	                                            the client, Reply from the server
+//	POST   /v1/platforms/{name}/check CheckRequest  stream of Event; the last has Check or Error
+//	GET    /v1/events?follow=&platform=         stream of Event
+//	POST   /v1/shutdown                         ends the daemon; vnodes live on
+//
+// An error answer has a status of 4xx or 5xx and an Error as body.
+
+// Version tells what answers.
+type Version struct {
+	Version string `json:"version"`
+	Pid     int    `json:"pid"`
+	Auto    bool   `json:"auto"` // started by up; ends with its last platform
+}
+
+// UpRequest asks that a platform be as its file says.
+type UpRequest struct {
+	File   string `json:"file"`   // name of the file, for messages
+	Source string `json:"source"` // its text
+}
+
+// ExecRequest asks that a command be run in some vnodes.
+type ExecRequest struct {
+	Nodes string            `json:"nodes"` // nodeset
+	Exec  *rack.ExecRequest `json:"exec"`  // Vnodes is left empty
+}
+
+// CheckRequest asks that vnodes ping each other.
+type CheckRequest struct {
+	Pairs   int           `json:"pairs"` // 0: every pair up to 10,000 pairs, else 2,000 random ones
+	Seed    uint64        `json:"seed"`  // of the choice of pairs; 0: the platform's
+	Timeout time.Duration `json:"timeout"`
+}
+
+// Error is one failure, with its class, and the places of a file it speaks of.
+type Error struct {
+	Kind     program.Kind      `json:"kind"`
+	Message  string            `json:"message"`
+	Remedy   string            `json:"remedy,omitempty"`
+	Problems []program.Problem `json:"problems,omitempty"`
+}
+
+// Error makes it usable as a Go error.
+func (e *Error) Error() string {
+	if e.Remedy != "" {
+		return e.Message + " (" + e.Remedy + ")"
+	}
+	return e.Message
+}
+
+// Event is one thing that happened, or the progress or end of a request.
+type Event struct {
+	Time     time.Time `json:"time"`
+	Type     string    `json:"type"` // progress, up, down, rack-lost, rack-up, problem, error, check, …
+	Platform string    `json:"platform,omitempty"`
+	Message  string    `json:"message,omitempty"`
+	Done     int       `json:"done,omitempty"`  // progress: vnodes (or pairs) finished
+	Total    int       `json:"total,omitempty"` // of how many
+	Result   *Platform `json:"result,omitempty"`
+	Check    *Check    `json:"check,omitempty"`
+	Error    *Error    `json:"error,omitempty"`
+}
+
+// Platform is the state of a platform.
+type Platform struct {
+	Name     string               `json:"name"`
+	State    string               `json:"state"`  // up, partial, lost, applying, removing, down
+	Vnodes   int                  `json:"vnodes"` // wanted
+	Up       int                  `json:"up"`
+	Networks []Network            `json:"networks"`
+	Racks    []program.RackReport `json:"racks"`
+	Problems []program.Problem    `json:"problems,omitempty"`
+	Counters []program.Counter    `json:"counters,omitempty"`
+	Writes   uint64               `json:"writes"` // kernel objects the last up changed
+	Took     time.Duration        `json:"took"`   // of the last up
+	Since    time.Time            `json:"since"`
+}
+
+// Network is a vnetwork in a listing.
+type Network struct {
+	Name    string `json:"name"`
+	Subnet  string `json:"subnet"`
+	Vifaces int    `json:"vifaces"`
+}
+
+// Pnode is a machine that carries vnodes.
+type Pnode struct {
+	Name   string `json:"name"`
+	CPUs   int    `json:"cpus"`
+	Memory uint64 `json:"memory"` // bytes
+	Vnodes int    `json:"vnodes"`
+}
+
+// Vnode is a vnode in a listing.
+type Vnode struct {
+	Name    string   `json:"name"`
+	Pnode   string   `json:"pnode"`
+	Rack    uint32   `json:"rack"`
+	State   string   `json:"state"` // up, down, lost
+	Weight  string   `json:"weight"`
+	Gateway bool     `json:"gateway,omitempty"`
+	Groups  []string `json:"groups,omitempty"`
+	Vifaces []Viface `json:"vifaces"`
+	Routes  []Route  `json:"routes,omitempty"`
+}
+
+// Viface is an interface in a listing.
+type Viface struct {
+	Name    string `json:"name"`
+	Network string `json:"network"`
+	Address string `json:"address"` // with prefix length
+	MAC     string `json:"mac"`
+	Attach  string `json:"attach"`
+}
+
+// Route is a route in a listing.
+type Route struct {
+	To  string `json:"to"`
+	Via string `json:"via"`
+}
+
+// Check is the result of a check.
+type Check struct {
+	Pairs     int      `json:"pairs"`
+	Answered  int      `json:"answered"`
+	Failed    []string `json:"failed,omitempty"` // "a -> b: why", at most 100
+	RTTMedian float64  `json:"rtt_median_us"`
+	RTTP99    float64  `json:"rtt_p99_us"`
+}
