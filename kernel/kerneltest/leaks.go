@@ -1,0 +1,102 @@
+package kerneltest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Main runs a package's tests and fails the run if something of the machine
+// is left changed: an open descriptor, a mount, a link, a cgroup of ours, a
+// child process. Use it as
+//
+//	func TestMain(m *testing.M) { kerneltest.Main(m) }
+func Main(m *testing.M) {
+	before := snapshot()
+	code := m.Run()
+	if left := waitLeft(before, 5*time.Second); len(left) > 0 && code == 0 {
+		fmt.Fprintf(os.Stderr, "tests left behind:\n  %s\n", strings.Join(left, "\n  "))
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// waitLeft gives what is there now and was not before, once it has had time
+// to go away by itself.
+func waitLeft(before map[string]bool, patience time.Duration) []string {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		left := diff(before, snapshot())
+		if len(left) == 0 || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+func diff(before, after map[string]bool) []string {
+	var left []string
+	for s := range after {
+		if !before[s] {
+			left = append(left, s)
+		}
+	}
+	sort.Strings(left)
+	return left
+}
+
+// snapshot lists what a test could leave behind, one line each.
+func snapshot() map[string]bool {
+	seen := map[string]bool{}
+	addDescriptors(seen)
+	addChildren(seen)
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for _, line := range strings.Split(string(mounts), "\n") {
+		if f := strings.Fields(line); len(f) > 4 {
+			seen["mount "+f[4]] = true
+		}
+	}
+	links, _ := net.Interfaces()
+	for _, l := range links {
+		seen["link "+l.Name] = true
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/myriad-*", "/sys/fs/cgroup/*/myriad-*"} {
+		groups, _ := filepath.Glob(pattern)
+		for _, g := range groups {
+			seen["cgroup "+g] = true
+		}
+	}
+	return seen
+}
+
+// addDescriptors counts descriptors by what they refer to, leaving out those
+// that the Go runtime opens for itself.
+func addDescriptors(seen map[string]bool) {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	count := map[string]int{}
+	for _, e := range entries {
+		to, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil || strings.Contains(to, "eventpoll") || strings.Contains(to, "eventfd") || strings.HasSuffix(to, "/fd") {
+			continue
+		}
+		if i := strings.IndexByte(to, '['); i >= 0 { // socket:[123] differs each time
+			to = to[:i]
+		}
+		count[to]++
+		seen[fmt.Sprintf("descriptor %s #%d", to, count[to])] = true
+	}
+}
+
+func addChildren(seen map[string]bool) {
+	tasks, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, t := range tasks {
+		pids, _ := os.ReadFile(t)
+		for _, pid := range strings.Fields(string(pids)) {
+			cmd, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+			seen[fmt.Sprintf("child %s %s", pid, strings.ReplaceAll(string(cmd), "\x00", " "))] = true
+		}
+	}
+}
