@@ -1,6 +1,10 @@
 package program
 
-import "time"
+import (
+	"fmt"
+	"slices"
+	"time"
+)
 
 // Kind classes what went wrong; it crosses the wire, so kinds are only ever
 // appended.
@@ -18,15 +22,39 @@ const (
 	KindPermission       // privileges are missing
 )
 
+// kinds are the names of the kinds, which cross the REST interface.
+var kinds = [...]string{"internal", "invalid", "not found", "conflict", "unsupported", "exhausted", "unavailable", "permission"}
+
+// String names the kind.
+func (k Kind) String() string {
+	if int(k) < len(kinds) {
+		return kinds[k]
+	}
+	return "unknown"
+}
+
+// MarshalText writes the name of the kind.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads the name of a kind; one that a newer version knows is
+// KindInternal here.
+func (k *Kind) UnmarshalText(text []byte) error {
+	*k = KindInternal
+	if i := slices.Index(kinds[:], string(text)); i > 0 {
+		*k = Kind(i)
+	}
+	return nil
+}
+
 // Problem is one thing that went wrong on a pnode. Thousands of them can be
 // grouped by Op and Cause.
 type Problem struct {
-	Kind   Kind
-	Rack   int32  // -1: not of a rack
-	Vnode  string // empty: not of one vnode
-	Op     string // what was attempted, on what
-	Cause  string // what the kernel said
-	Remedy string // what to do; may be empty
+	Kind   Kind   `json:"kind"`
+	Rack   int32  `json:"rack"`             // -1: not of a rack
+	Vnode  string `json:"vnode,omitempty"`  // empty: not of one vnode
+	Op     string `json:"op"`               // what was attempted, on what
+	Cause  string `json:"cause,omitempty"`  // what the kernel said
+	Remedy string `json:"remedy,omitempty"` // what to do; may be empty
 }
 
 // Error makes a Problem usable as an error: operation, cause, remedy.
@@ -55,13 +83,37 @@ const (
 	RackLost                     // its process is gone, and its vnodes with it
 )
 
+// rackStates are the names of the states, which cross the REST interface.
+var rackStates = [...]string{"down", "up", "partial", "lost"}
+
+// String names the state.
+func (s RackState) String() string {
+	if int(s) < len(rackStates) {
+		return rackStates[s]
+	}
+	return "unknown"
+}
+
+// MarshalText writes the name of the state.
+func (s RackState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the name of a state.
+func (s *RackState) UnmarshalText(text []byte) error {
+	i := slices.Index(rackStates[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("no rack state is called %q", text)
+	}
+	*s = RackState(i)
+	return nil
+}
+
 // RackReport is what is true of one rack.
 type RackReport struct {
-	Index  uint32
-	State  RackState
-	Pid    int // process that holds it, 0 if none
-	Vnodes int // vnodes that are up
-	Wanted int // vnodes that the program wants
+	Index  uint32    `json:"index"`
+	State  RackState `json:"state"`
+	Pid    int       `json:"pid"`    // process that holds it, 0 if none
+	Vnodes int       `json:"vnodes"` // vnodes that are up
+	Wanted int       `json:"wanted"` // vnodes that the program wants
 }
 
 // Report is what a pnode has for a platform: what is, not what was asked.
@@ -85,6 +137,6 @@ func (r *Report) Up() int {
 
 // Counter is one count of the fabric: packets dropped or handled, by reason.
 type Counter struct {
-	Name    string // arp_answered, unicast, broadcast, drop_unknown_destination, …
-	Packets uint64
+	Name    string `json:"name"` // arp_answered, unicast, broadcast, drop_unknown_destination, …
+	Packets uint64 `json:"packets"`
 }
