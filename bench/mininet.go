@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 )
 
 //go:embed mininet.py
@@ -60,6 +61,8 @@ func Mininet(ctx context.Context, o Options) ([]Row, error) {
 func runMininet(ctx context.Context, script string, n int) (up, down float64, err error) {
 	cmd := exec.CommandContext(ctx, "/usr/bin/python3", script, fmt.Sprint(n))
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	// In namespaces of its own, so that what it leaves goes with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
 	out, err := cmd.Output()
 	if err != nil {
 		return 0, 0, fmt.Errorf("mininet: %w", err)
