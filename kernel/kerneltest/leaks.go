@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Main runs a package's tests and fails the run if something of the machine
@@ -16,7 +18,12 @@ import (
 // child process. Use it as
 //
 //	func TestMain(m *testing.M) { kerneltest.Main(m) }
+//
+// Privileged test binaries that use it take turns, whatever runs them: they
+// look at the whole machine, and would take each other's work for leaks.
 func Main(m *testing.M) {
+	unlock := turn()
+	defer unlock() // held by the process, too: os.Exit lets it go
 	before := snapshot()
 	code := m.Run()
 	if left := waitLeft(before, 5*time.Second); len(left) > 0 && code == 0 {
@@ -24,6 +31,22 @@ func Main(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// turn waits until no other privileged test binary runs.
+func turn() (unlock func()) {
+	if os.Geteuid() != 0 {
+		return func() {}
+	}
+	f, err := os.OpenFile(filepath.Join(os.TempDir(), "myriad-tests.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tests do not take turns:", err)
+		return func() {}
+	}
+	return func() { f.Close() }
 }
 
 // waitLeft gives what is there now and was not before, once it has had time
