@@ -1,0 +1,60 @@
+package bus
+
+import "myriad/program"
+
+// What coordinator and agents say to each other, beside program.Program,
+// program.Report and the frames of racks:
+//
+//	who                     the coordinator asks every agent to say hello
+//	hello    Hello          an agent is there, with what it carries
+//	bye      string         the agent of that pnode ends; its vnodes live on
+//	racks    program.Report racks of a platform have changed by themselves
+//	<pnode>.apply    stream Platform, then the bytes of a program.Program from the
+//	                        coordinator; Progress from the agent, the last with a
+//	                        Report. Anything more from the coordinator stops the work.
+//	<pnode>.remove   stream Platform; Progress from the agent
+//	<pnode>.observe  stream Platform; one program.Program from the agent
+//	<pnode>.counters        Platform, answered by []program.Counter
+//	<pnode>.exec     stream Platform, then []Share and a rack.ExecRequest, then any
+//	                        rack.Inputs from the coordinator; rack.Replies from the agent
+//	<pnode>.probe    stream Platform, then for each rack a Share and a
+//	                        rack.ProbeRequest; rack.Replies from the agent
+
+// SubjectWho and the others are the subjects of announcements.
+var (
+	SubjectWho   = Subject("who")
+	SubjectHello = Subject("hello")
+	SubjectBye   = Subject("bye")
+	SubjectRacks = Subject("racks")
+)
+
+// SubjectOf is the subject of a call to the agent of a pnode.
+func SubjectOf(pnode, call string) string { return Subject("pnode", pnode, call) }
+
+// Platform names the platform of a call.
+type Platform struct {
+	Name string
+}
+
+// Hello tells what a pnode has.
+type Hello struct {
+	Pnode     string
+	Version   string // of the program that runs there
+	Boot      string // differs after every start of the machine
+	CPUs      int
+	Memory    uint64           // bytes
+	Platforms []program.Report // what it carries already
+}
+
+// Progress is how far an agent has come.
+type Progress struct {
+	Count  int              `cbor:",omitempty"` // vnodes up, or left to remove
+	Report *program.Report  `cbor:",omitempty"` // what is, at the end
+	Err    *program.Problem `cbor:",omitempty"` // why it ended early
+}
+
+// Share is the part of a call that is one rack's.
+type Share struct {
+	Rack   uint32
+	Vnodes []string `cbor:",omitempty"` // none: every vnode of the rack
+}
