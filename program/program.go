@@ -68,10 +68,7 @@ type Network struct {
 // Addr gives the address of host number h of the network: the subnet's first
 // address plus h.
 func (n Network) Addr(h uint32) netip.Addr {
-	a := n.Subnet.Addr().As4()
-	v := uint32(a[0])<<24 | uint32(a[1])<<16 | uint32(a[2])<<8 | uint32(a[3])
-	v += h
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+	return addr4(number(n.Subnet.Addr()) + h)
 }
 
 // MAC is an Ethernet address; the zero value stands for the computed one.
