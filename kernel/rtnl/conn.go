@@ -14,6 +14,7 @@ type Conn struct {
 	seq   uint32
 	limit int // messages sent at once: their errors must fit the receive buffer
 	buf   []byte
+	out   Batch // requests of Read
 }
 
 // readSize is what one datagram of a dump can be: the kernel makes them no

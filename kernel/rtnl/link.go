@@ -63,7 +63,16 @@ const (
 // in another namespace cannot be made up; IPv6 and IPv4 are not looked at in
 // a new link: follow with SetLink.
 func (b *Batch) NewLink(l *Link) {
-	b.begin("make "+l.Kind, l.Name, unix.RTM_NEWLINK, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	op := "make link"
+	switch l.Kind {
+	case Macvlan:
+		op = "make macvlan"
+	case Veth:
+		op = "make veth"
+	case Bridge:
+		op = "make bridge"
+	}
+	b.begin(op, l.Name, unix.RTM_NEWLINK, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	b.link(l)
 	info := b.nest(unix.IFLA_LINKINFO)
 	b.attrString(unix.IFLA_INFO_KIND, l.Kind)

@@ -95,6 +95,14 @@ func text(p []byte) string {
 	if i := bytes.IndexByte(p, 0); i >= 0 {
 		p = p[:i]
 	}
+	switch string(p) { // names that every vnode has
+	case "lo":
+		return "lo"
+	case "eth0":
+		return "eth0"
+	case Macvlan:
+		return Macvlan
+	}
 	return string(p)
 }
 

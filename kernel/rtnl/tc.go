@@ -20,6 +20,7 @@ const (
 	tcaBPFFD     = 6
 	tcaBPFName   = 7
 	tcaBPFFlags  = 8
+	tcaBPFID     = 11
 	bpfFlagDA    = 1 // TCA_BPF_FLAG_ACT_DIRECT
 )
 
