@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+
+/* trunk: the whole forwarding plane of a platform on one pnode. It runs at the
+ * clsact ingress of every trunk's end in the spine, on each frame that a vnode
+ * of that rack has sent, and hands it back through the trunk of the receiver's
+ * rack, without a queue between. Only Ethernet addresses decide, so gateway
+ * vnodes and routes of the user's own work as on any Ethernet; ARP is answered
+ * here, so nothing is ever flooded to find a neighbour. */
+
+#include "fabric.h"
+
+/* One vnetwork, by its ID. A network that is not there has no span, no size
+ * and no members. */
+struct network {
+	u32 first;   /* first address of its subnet */
+	u32 size;    /* number of addresses in it, at most 2^24 */
+	u32 base;    /* its slice of places: hosts 0 … span-1 are */
+	u32 span;    /*   at base, base+1, … */
+	u32 member;  /* its slice of members, where frames */
+	u32 members; /*   for all are delivered; empty otherwise */
+	u32 room;    /* how long that may grow, for those who write */
+	u32 spare;
+};
+
+struct {
+	number(type, MAP_ARRAY);
+	number(map_flags, MAP_MMAPABLE);
+	number(max_entries, 1); /* set at load */
+	type_of(key, u32);
+	type_of(value, struct network);
+} nets SEC(".maps");
+
+/* Where a host is: the index of its trunk in the spine, 0 for nobody, or one of
+ * the marks below. An array's elements take eight bytes whatever their size;
+ * the other half is kept for what will be known of a viface besides. */
+struct place {
+	u32 trunk;
+	u32 spare;
+};
+
+enum {
+	PLACE_REMOTE = 1u << 30, /* with the number of the pnode that has it */
+	PLACE_OTHER = 1u << 31,  /* its address is not the computed one: see others */
+};
+
+#define LOCAL(trunk) ((trunk) - 1 < PLACE_REMOTE - 1)
+
+struct {
+	number(type, MAP_ARRAY);
+	number(map_flags, MAP_MMAPABLE);
+	number(max_entries, 1); /* set at load */
+	type_of(key, u32);
+	type_of(value, struct place);
+} places SEC(".maps");
+
+/* The exceptions: hosts with an address that the user gave, under that address
+ * and under BY_HOST; hosts beyond their network's span, under BY_HOST. */
+struct other {
+	u64 mac;
+	u32 network;
+	u32 host;
+	u32 trunk;
+	u32 spare;
+};
+
+#define BY_HOST(network, host) ((u64)1 << 63 | (u64)(network) << 32 | (host))
+
+struct {
+	number(type, MAP_HASH);
+	number(map_flags, MAP_NO_PREALLOC);
+	number(max_entries, 1); /* set at load */
+	type_of(key, u64);
+	type_of(value, struct other);
+} others SEC(".maps");
+
+/* Who gets the frames for all of a small network: index of the trunk (16 bits)
+ * and Ethernet address (48 bits); 0 for a gap. */
+struct {
+	number(type, MAP_ARRAY);
+	number(map_flags, MAP_MMAPABLE);
+	number(max_entries, 1); /* set at load */
+	type_of(key, u32);
+	type_of(value, u64);
+} members SEC(".maps");
+
+/* An ARP packet for IPv4 over Ethernet, with its header. */
+struct arp {
+	u8 to[6];
+	u8 from[6];
+	u16 type;
+	u16 hardware, protocol;
+	u8 hardware_len, protocol_len;
+	u16 op;
+	u8 sender_mac[6];
+	u8 sender_ip[4];
+	u8 target_mac[6];
+	u8 target_ip[4];
+} __attribute__((packed, aligned(2)));
+
+enum { ARP_REQUEST = 1, ARP_REPLY = 2 };
+
+INLINE void put_mac(u8 *to, u64 mac)
+{
+	for (int i = 0; i < 6; i++)
+		to[i] = mac >> (40 - 8 * i);
+}
+
+INLINE struct network *network(u32 id)
+{
+	return map_lookup(&nets, &id);
+}
+
+/* find_host says whether a network has a host, and who it is. */
+INLINE int find_host(u32 id, u32 host, struct other *who)
+{
+	struct network *net = network(id);
+	struct place *place;
+	struct other *other;
+	u64 key = BY_HOST(id, host);
+	u32 index;
+
+	if (!net)
+		return 0;
+	if (host < net->span) {
+		index = net->base + host;
+		place = map_lookup(&places, &index);
+		if (!place || !place->trunk)
+			return 0;
+		if (place->trunk != PLACE_OTHER) {
+			who->mac = MAC_OF(id, host);
+			who->network = id;
+			who->host = host;
+			who->trunk = place->trunk;
+			return 1;
+		}
+	}
+	other = map_lookup(&others, &key);
+	if (!other)
+		return 0;
+	*who = *other;
+	return 1;
+}
+
+/* find_mac says whether somebody has an address, and who. */
+NOINLINE int find_mac(u64 mac, struct other *who)
+{
+	struct other *other;
+
+	if (MAC_FORM(mac) == COMPUTED && find_host(MAC_NETWORK(mac), MAC_HOST(mac), who) && who->mac == mac)
+		return 1;
+	other = map_lookup(&others, &mac);
+	if (!other)
+		return 0;
+	*who = *other;
+	return 1;
+}
+
+/* answer turns an ARP request into its reply. What a vnode announces of itself
+ * (a request for its own address) interests nobody: the fabric knows. */
+INLINE int answer(struct __sk_buff *skb, struct arp *arp, const struct other *sender)
+{
+	struct network *net = network(sender->network);
+	struct other target;
+	u32 host;
+
+	if (!net)
+		return drop(DROP_ARP_UNKNOWN);
+	host = (u32)arp->target_ip[0] << 24 | arp->target_ip[1] << 16 | arp->target_ip[2] << 8 | arp->target_ip[3];
+	host -= net->first;
+	if (host == sender->host)
+		return drop(DROP_ARP_ANNOUNCEMENT);
+	if (host >= net->size || !find_host(sender->network, host, &target))
+		return drop(DROP_ARP_UNKNOWN);
+
+	arp->op = swap16(ARP_REPLY);
+	for (int i = 0; i < 4; i++) {
+		u8 asked = arp->target_ip[i];
+		arp->target_ip[i] = arp->sender_ip[i];
+		arp->sender_ip[i] = asked;
+	}
+	put_mac(arp->target_mac, sender->mac);
+	put_mac(arp->sender_mac, target.mac);
+	put_mac(arp->to, sender->mac);
+	put_mac(arp->from, target.mac);
+	if (skb_store_bytes(skb, 0, arp, sizeof(*arp), 0))
+		return drop(DROP_MALFORMED);
+	count(ARP_ANSWERED);
+	return redirect_peer(sender->trunk, 0);
+}
+
+/* A frame for all, on its way to each. */
+struct copies {
+	struct __sk_buff *skb;
+	u64 sender;
+	u32 member;
+};
+
+/* copy sends one member its own copy, under its own address: under the group
+ * address, a macvlan trunk would give it to every network of the rack. */
+NOINLINE long copy(u32 i, struct copies *c)
+{
+	u32 index = c->member + i;
+	u64 *member = map_lookup(&members, &index);
+	u8 to[6];
+	u64 mac;
+
+	if (!member)
+		return 1;
+	mac = *member & 0xffffffffffff;
+	if (!mac || mac == c->sender)
+		return 0;
+	put_mac(to, mac);
+	if (skb_store_bytes(c->skb, 0, to, sizeof(to), 0) || clone_redirect(c->skb, *member >> 48, 0))
+		count(DROP_BROADCAST_COPY);
+	else
+		count(BROADCAST_COPY);
+	return 0;
+}
+
+/* deliver gives a frame for all to the members of a small network. */
+INLINE int deliver(struct __sk_buff *skb, const struct other *sender, u16 type)
+{
+	struct network *net = network(sender->network);
+	struct copies c = {.skb = skb, .sender = sender->mac};
+
+	if (!net || !net->members)
+		return drop(type == ETHER_IPV6 ? DROP_IPV6 : DROP_BROADCAST);
+	c.member = net->member;
+	loop(net->members, copy, &c, 0);
+	return drop(BROADCAST);
+}
+
+/* seldom is the way of every frame that is not plain unicast between computed
+ * addresses: the whole truth, where trunk has the common case. */
+NOINLINE int seldom(struct __sk_buff *skb)
+{
+	struct other sender, receiver;
+	struct arp arp;
+	u64 to;
+	u16 type;
+
+	if (skb_load_bytes(skb, 0, &arp, ETHER_LEN))
+		return drop(DROP_MALFORMED);
+	to = (u64)arp.to[0] << 40 | (u64)arp.to[1] << 32 | (u32)arp.to[2] << 24 | arp.to[3] << 16 | arp.to[4] << 8 | arp.to[5];
+	receiver.mac = (u64)arp.from[0] << 40 | (u64)arp.from[1] << 32 | (u32)arp.from[2] << 24 | arp.from[3] << 16 | arp.from[4] << 8 | arp.from[5];
+	type = swap16(arp.type);
+	if (!find_mac(receiver.mac, &sender) || sender.trunk != skb->ingress_ifindex)
+		return drop(DROP_SPOOFED_SOURCE);
+
+	if (type == ETHER_ARP) {
+		if (skb_load_bytes(skb, 0, &arp, sizeof(arp)) || arp.hardware != swap16(1) || arp.protocol != swap16(0x0800) ||
+		    arp.hardware_len != 6 || arp.protocol_len != 4)
+			return drop(DROP_MALFORMED);
+		if (arp.op == swap16(ARP_REQUEST))
+			return answer(skb, &arp, &sender);
+		if (MAC_GROUP(to))
+			return drop(DROP_ARP_ANNOUNCEMENT);
+	}
+	if (MAC_GROUP(to))
+		return deliver(skb, &sender, type);
+	if (!find_mac(to, &receiver))
+		return drop(DROP_UNKNOWN_DESTINATION);
+	if (receiver.network != sender.network)
+		return drop(DROP_OTHER_NETWORK);
+	if (!LOCAL(receiver.trunk))
+		return drop(DROP_OTHER_PNODE);
+	count(UNICAST);
+	return redirect_peer(receiver.trunk, 0);
+}
+
+SEC("tc")
+int trunk(struct __sk_buff *skb)
+{
+	void *frame = (void *)(long)skb->data;
+	struct network *net;
+	struct place *sender, *receiver;
+	u64 to, from;
+	u32 from_index, to_index;
+	u16 type;
+
+	if (unlikely(frame + ETHER_LEN > (void *)(long)skb->data_end))
+		return seldom(skb);
+	to = mac_at(frame);
+	from = swap64(*(u64 *)(frame + 6));
+	type = from;
+	from >>= 16;
+	/* The first three bytes are 02 and the network; they must be the same. */
+	if (unlikely(MAC_FORM(from) != COMPUTED || (from ^ to) >> 24 || type == ETHER_ARP))
+		return seldom(skb);
+	net = network(MAC_NETWORK(from));
+	if (unlikely(!net))
+		return seldom(skb);
+	from_index = MAC_HOST(from);
+	to_index = MAC_HOST(to);
+	if (unlikely(from_index >= net->span || to_index >= net->span))
+		return seldom(skb);
+	from_index += net->base;
+	to_index += net->base;
+	sender = map_lookup(&places, &from_index);
+	receiver = map_lookup(&places, &to_index);
+	if (unlikely(!sender || !receiver || sender->trunk != skb->ingress_ifindex || !LOCAL(receiver->trunk)))
+		return seldom(skb);
+	count(UNICAST);
+	return redirect_peer(receiver->trunk, 0);
+}
