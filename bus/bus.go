@@ -136,6 +136,8 @@ func (c *Conn) run(f func()) {
 // Flush returns when the server has taken everything sent so far, so that
 // what was subscribed is in force.
 func (c *Conn) Flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
 	return problem("flush bus", c.nats.FlushWithContext(ctx))
 }
 

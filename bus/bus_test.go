@@ -37,11 +37,7 @@ func pair(t testing.TB, dir string) (a, b *bus.Conn) {
 
 func flush(t testing.TB, c *bus.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	if err := c.Flush(ctx); err != nil {
-		t.Fatal(err)
-	}
+	must(t, c.Flush(t.Context()))
 }
 
 func must(t testing.TB, err error) {

@@ -11,11 +11,12 @@ import (
 )
 
 // encoding and decoding are one mode each, for all that crosses the bus.
-// Times keep their nanoseconds. A message is bounded by its bytes, so its
-// arrays need no bound of their own.
+// Times keep their nanoseconds, and arguments of commands that are no text
+// remain what they are. A message is bounded by its bytes, so its arrays need
+// no bound of their own.
 var (
 	encoding = must(cbor.EncOptions{Time: cbor.TimeRFC3339Nano}.EncMode())
-	decoding = must(cbor.DecOptions{MaxArrayElements: 1 << 30, MaxMapPairs: 1 << 30}.DecMode())
+	decoding = must(cbor.DecOptions{MaxArrayElements: 1 << 30, MaxMapPairs: 1 << 30, UTF8: cbor.UTF8DecodeInvalid}.DecMode())
 )
 
 func must[T any](v T, err error) T {

@@ -264,6 +264,10 @@ func (s *Stream) finished() bool {
 	}
 }
 
+// Go runs f beside the handler or caller. f must end when the stream does;
+// the connection waits for that.
+func (s *Stream) Go(f func()) { s.conn.run(f) }
+
 // Close ends the stream from the side that opened it. A handler that still
 // runs sees its context end.
 func (s *Stream) Close() {

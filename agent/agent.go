@@ -1,0 +1,187 @@
+// Package agent is the hands of a pnode: it takes programs off the bus,
+// journals them, has them applied, and reports what is. It watches the racks
+// and says which are lost, and it relays commands to them. It knows nothing
+// of topologies.
+//
+// Vnodes outlive the agent. When it starts it adopts what is there.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"myriad/bus"
+	"myriad/program"
+	"myriad/rack"
+)
+
+// Pnode is the machine as the agent sees it: kernel.Pnode, or mem.Pnode.
+type Pnode interface {
+	// Apply makes a platform match p, from whatever is there. It returns what
+	// is, also when ctx ends it early.
+	Apply(ctx context.Context, p *program.Program, progress func(up int)) (*program.Report, error)
+	Observe(ctx context.Context, platform string) (*program.Program, error)
+	Status(ctx context.Context, platform string) (*program.Report, error)
+	Platforms() ([]string, error)
+	Remove(ctx context.Context, platform string, progress func(left int)) error
+	Counters(platform string) ([]program.Counter, error)
+}
+
+// Racks reaches the rack processes of this machine.
+type Racks interface {
+	// Call sends a request to a rack. When ctx ends, so does the call.
+	Call(ctx context.Context, platform string, index uint32, q *rack.Request) (Call, error)
+}
+
+// Call is a call to a rack that goes on. Closing it kills what it started.
+type Call interface {
+	Send(*rack.Input) error
+	// Recv gives the next frame; the one with Done set is the last.
+	Recv() (*rack.Reply, error)
+	Close() error
+}
+
+// Config is what an agent must know. Name, RunDir, Pnode and Racks are
+// required.
+type Config struct {
+	Name    string // of the pnode
+	RunDir  string // where the journals are
+	Version string
+	Pnode   Pnode
+	Racks   Racks
+	Logf    func(format string, args ...any) // nil: silent
+}
+
+// pollEvery is how often the racks that have no process of their own, as
+// those in memory, are asked after.
+const pollEvery = 500 * time.Millisecond
+
+// agent is an agent at work.
+type agent struct {
+	Config
+	conn  *bus.Conn
+	ctx   context.Context // of the watches
+	watch sync.WaitGroup
+
+	mu        sync.Mutex
+	platforms map[string]*held
+}
+
+// Run is an agent until ctx ends. It says hello once it has adopted what is
+// there and answers. The connection is the agent's own: it is closed at the
+// end, which waits for removals under way.
+func Run(ctx context.Context, conn *bus.Conn, c Config) error {
+	if c.Logf == nil {
+		c.Logf = func(string, ...any) {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &agent{Config: c, conn: conn, ctx: ctx, platforms: map[string]*held{}}
+	defer a.watch.Wait()
+	defer cancel()
+	defer conn.Close()
+	if err := a.adopt(); err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	if err := errors.Join(a.serve(), conn.Flush(ctx), a.hello()); err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	a.watch.Go(a.poll)
+	<-ctx.Done()
+	return errors.Join(bus.Publish(conn, bus.SubjectBye, c.Name), conn.Flush(context.WithoutCancel(ctx)))
+}
+
+func (a *agent) serve() error {
+	on := func(call string) string { return bus.SubjectOf(a.Name, call) }
+	return errors.Join(
+		bus.Subscribe(a.conn, bus.SubjectWho, func(bus.None, error) { a.complain(a.hello()) }),
+		bus.HandleStream(a.conn, on("apply"), a.apply),
+		bus.HandleStream(a.conn, on("remove"), a.remove),
+		bus.HandleStream(a.conn, on("observe"), a.observe),
+		bus.HandleStream(a.conn, on("exec"), a.exec),
+		bus.HandleStream(a.conn, on("probe"), a.probe),
+		bus.Handle(a.conn, on("counters"), func(_ context.Context, q bus.Platform) ([]program.Counter, error) {
+			return a.Pnode.Counters(q.Name)
+		}),
+	)
+}
+
+// hello tells the coordinator who is here, and with what.
+func (a *agent) hello() error {
+	h := bus.Hello{Pnode: a.Name, Version: a.Version, Boot: bootID(), CPUs: runtime.NumCPU(), Memory: memory()}
+	a.mu.Lock()
+	for _, name := range slices.Sorted(maps.Keys(a.platforms)) {
+		if r := a.platforms[name].last(); r != nil {
+			h.Platforms = append(h.Platforms, *r)
+		}
+	}
+	a.mu.Unlock()
+	return bus.Publish(a.conn, bus.SubjectHello, h)
+}
+
+func (a *agent) complain(err error) {
+	if err != nil {
+		a.Logf("agent %s: %v", a.Name, err)
+	}
+}
+
+// adopt finds what an earlier agent left: platforms of the kernel, and
+// journals of platforms of which nothing may be left.
+func (a *agent) adopt() error {
+	names, err := a.Pnode.Platforms()
+	if err != nil {
+		return err
+	}
+	journals, err := journals(a.RunDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range append(names, journals...) {
+		h := a.hold(name)
+		if h.last() != nil {
+			continue
+		}
+		if h.wanted, err = readJournal(a.RunDir, name); err != nil {
+			a.Logf("agent %s: adopt %s: %v", a.Name, name, err)
+		}
+		a.look(h)
+	}
+	return nil
+}
+
+// look asks the pnode how a platform is, and holds that.
+func (a *agent) look(h *held) {
+	report, err := a.Pnode.Status(a.ctx, h.name)
+	if err != nil {
+		a.Logf("agent %s: status of %s: %v", a.Name, h.name, err)
+		report = &program.Report{Platform: h.name, Problems: []program.Problem{*bus.ProblemOf(err)}}
+	}
+	a.set(h, report)
+}
+
+// bootID tells one start of the machine from the next.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// memory is how much the machine has, in bytes.
+func memory() uint64 {
+	var s unix.Sysinfo_t
+	if err := unix.Sysinfo(&s); err != nil {
+		return 0
+	}
+	return s.Totalram * uint64(s.Unit)
+}

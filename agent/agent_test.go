@@ -1,0 +1,467 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"myriad/bus"
+	"myriad/kernel/mem"
+	"myriad/program"
+	"myriad/rack"
+)
+
+// site is an agent at work, with a coordinator's end of the bus.
+type site struct {
+	*bus.Conn
+	runDir string
+	hello  chan bus.Hello
+	racks  chan program.Report
+	stop   func()
+}
+
+const pnode = "node.example.org"
+
+func newServer(t *testing.T) *bus.Server {
+	t.Helper()
+	s, err := bus.NewServer(bus.ServerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// start starts an agent, and returns when it has said hello.
+func start(t *testing.T, server *bus.Server, runDir string, p Pnode, racks Racks) (*site, bus.Hello) {
+	t.Helper()
+	connect := func(name string) *bus.Conn {
+		c, err := server.Connect(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	s := &site{Conn: connect("coordinator"), runDir: runDir, hello: make(chan bus.Hello, 10), racks: make(chan program.Report, 100)}
+	must(t, bus.Subscribe(s.Conn, bus.SubjectHello, func(h bus.Hello, err error) { s.hello <- h }))
+	must(t, bus.Subscribe(s.Conn, bus.SubjectRacks, func(r program.Report, err error) { s.racks <- r }))
+	must(t, s.Flush(t.Context()))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, connect("agent"), Config{Name: pnode, RunDir: runDir, Pnode: p, Racks: racks, Logf: t.Logf})
+	}()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { s.stop(); s.Conn.Close() })
+	return s, wait(t, s.hello)
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wait[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing comes")
+		panic("unreachable")
+	}
+}
+
+// sample is a program with racks of the given sizes.
+func sample(platform string, racks ...int) *program.Program {
+	p := &program.Program{Platform: platform, Pnode: pnode, Networks: []program.Network{
+		{ID: 1, Name: "lan", Subnet: netip.MustParsePrefix("10.0.0.0/16"), MTU: 1500},
+	}}
+	host := uint32(0)
+	for i, n := range racks {
+		r := program.Rack{Index: uint32(i)}
+		for slot := range uint16(n) {
+			host++
+			r.Vnodes = append(r.Vnodes, program.Vnode{Slot: slot, Name: fmt.Sprintf("n%d", host)})
+			r.Vifaces = append(r.Vifaces, program.Viface{Slot: slot, Name: "eth0", Network: 1, Host: host})
+		}
+		p.Racks = append(p.Racks, r)
+	}
+	return p
+}
+
+func (s *site) open(t *testing.T, ctx context.Context, call, platform string) *bus.Stream {
+	t.Helper()
+	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, call), bus.Platform{Name: platform})
+	must(t, err)
+	return stream
+}
+
+// apply has a program applied, and gives the last word about it.
+func (s *site) apply(t *testing.T, p *program.Program) bus.Progress {
+	t.Helper()
+	stream := s.open(t, t.Context(), "apply", p.Platform)
+	must(t, stream.SendBytes(p.Encode()))
+	last, err := s.last(stream)
+	must(t, err)
+	return last
+}
+
+func (s *site) last(stream *bus.Stream) (last bus.Progress, err error) {
+	for {
+		var p bus.Progress
+		switch err := stream.Recv(&p); err {
+		case nil:
+			last = p
+		case io.EOF:
+			return last, nil
+		default:
+			return last, err
+		}
+	}
+}
+
+func (s *site) remove(t *testing.T, platform string) {
+	t.Helper()
+	_, err := s.last(s.open(t, t.Context(), "remove", platform))
+	must(t, err)
+}
+
+func TestApplyAndRemove(t *testing.T) {
+	p := mem.New(mem.Options{})
+	s, hello := start(t, newServer(t), t.TempDir(), p, nil)
+	if hello.Pnode != pnode || hello.CPUs == 0 || hello.Memory == 0 || len(hello.Platforms) != 0 {
+		t.Errorf("hello: %+v", hello)
+	}
+	want := sample("x", 5, 3)
+	got := s.apply(t, want)
+	if got.Err != nil || got.Report == nil || got.Report.Up() != 8 || got.Report.Pnode != pnode {
+		t.Fatalf("apply: %+v", got)
+	}
+	if again := s.apply(t, want); again.Report.Writes != 0 {
+		t.Errorf("applying again wrote %d times", again.Report.Writes)
+	}
+
+	stream := s.open(t, t.Context(), "observe", "x")
+	b, err := stream.RecvBytes()
+	must(t, err)
+	observed, err := program.Decode(b)
+	if err != nil || observed.String() != want.String() {
+		t.Errorf("observed %v\n%s\nwant\n%s", err, observed, want)
+	}
+	counters, err := bus.Request[bus.Platform, []program.Counter](t.Context(), s.Conn, bus.SubjectOf(pnode, "counters"), bus.Platform{Name: "x"})
+	if err != nil || len(counters) == 0 {
+		t.Errorf("counters: %v, %v", counters, err)
+	}
+
+	s.remove(t, "x")
+	if left, _ := os.ReadDir(s.runDir); len(left) != 0 || p.String() != "" {
+		t.Errorf("after remove: %v, %s", left, p)
+	}
+	s.remove(t, "x") // nothing to do is no error
+}
+
+func TestApplyRefuses(t *testing.T) {
+	s, _ := start(t, newServer(t), t.TempDir(), mem.New(mem.Options{}), nil)
+	invalid := sample("x", 1)
+	invalid.Racks[0].Vifaces[0].Network = 99
+	for name, send := range map[string][]byte{
+		"rubbish":          []byte("rubbish"),
+		"another platform": sample("y", 1).Encode(),
+		"invalid":          invalid.Encode(),
+	} {
+		stream := s.open(t, t.Context(), "apply", "x")
+		must(t, stream.SendBytes(send))
+		last, err := s.last(stream)
+		if err == nil && last.Err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	stream := s.open(t, t.Context(), "remove", "../x")
+	if _, err := s.last(stream); bus.ProblemOf(err).Kind != program.KindInvalid {
+		t.Errorf("removing ../x: %v", err)
+	}
+}
+
+func TestStopApply(t *testing.T) {
+	p := mem.New(mem.Options{PerVnode: time.Millisecond})
+	s, _ := start(t, newServer(t), t.TempDir(), p, nil)
+	want := sample("x", 900)
+	stream := s.open(t, t.Context(), "apply", "x")
+	must(t, stream.SendBytes(want.Encode()))
+	var first bus.Progress
+	must(t, stream.Recv(&first))
+	must(t, stream.Send(bus.None{})) // stop
+	last, err := s.last(stream)
+	must(t, err)
+	if last.Err == nil || last.Report == nil || last.Report.Up() == 0 || last.Report.Up() == 900 || last.Report.Racks[0].State != program.RackPartial {
+		t.Fatalf("after a stop: %+v", last)
+	}
+
+	// The one who asked goes away: so does the work, and the agent takes more.
+	ctx, cancel := context.WithCancel(t.Context())
+	stream = s.open(t, ctx, "apply", "x")
+	must(t, stream.SendBytes(want.Encode()))
+	must(t, stream.Recv(&first))
+	cancel()
+	if got := s.apply(t, sample("x", 20)); got.Report.Up() != 20 || got.Err != nil {
+		t.Errorf("after a caller that left: %+v", got)
+	}
+}
+
+func TestProgressIsBounded(t *testing.T) {
+	p := mem.New(mem.Options{PerVnode: 500 * time.Microsecond})
+	s, _ := start(t, newServer(t), t.TempDir(), p, nil)
+	stream := s.open(t, t.Context(), "apply", "x")
+	must(t, stream.SendBytes(sample("x", 900).Encode()))
+	began := time.Now()
+	messages := 0
+	for stream.Recv(new(bus.Progress)) == nil {
+		messages++
+	}
+	if most := int(time.Since(began)/progressEvery) + 2; messages > most || messages < 3 {
+		t.Errorf("%d messages in %v, want 3 to %d", messages, time.Since(began), most)
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	server, dir, p := newServer(t), t.TempDir(), mem.New(mem.Options{})
+	s, _ := start(t, server, dir, p, nil)
+	s.apply(t, sample("kept", 4, 4))
+	s.apply(t, sample("gone", 2))
+	s.stop()
+	p.Kill("kept", 1)
+	must(t, p.Remove(t.Context(), "gone", nil)) // the journal remains, as after a crash
+	must(t, os.MkdirAll(filepath.Join(dir, "foreign"), 0o700))
+	must(t, os.WriteFile(journalPath(dir, "foreign"), []byte("rubbish"), 0o600))
+
+	_, hello := start(t, server, dir, p, nil)
+	var got []string
+	for _, r := range hello.Platforms {
+		for _, k := range r.Racks {
+			got = append(got, fmt.Sprintf("%s/%d %v %d/%d", r.Platform, k.Index, k.State, k.Vnodes, k.Wanted))
+		}
+	}
+	want := []string{"gone/0 lost 0/2", "kept/0 up 4/4", "kept/1 lost 0/4"}
+	if !slices.Equal(got, want) {
+		t.Errorf("adopted %q, want %q", got, want)
+	}
+}
+
+func TestLostRackInMemory(t *testing.T) {
+	p := mem.New(mem.Options{})
+	s, _ := start(t, newServer(t), t.TempDir(), p, nil)
+	s.apply(t, sample("x", 5, 3))
+	p.Kill("x", 0)
+	got := wait(t, s.racks)
+	if got.Platform != "x" || got.Racks[0].State != program.RackLost || got.Racks[0].Wanted != 5 || got.Racks[1].State != program.RackUp {
+		t.Errorf("reported %+v", got)
+	}
+}
+
+// processes is a pnode whose racks are processes.
+type processes struct {
+	*mem.Pnode
+	pids map[uint32]int
+}
+
+func (p *processes) named(r *program.Report, err error) (*program.Report, error) {
+	if err == nil {
+		for i := range r.Racks {
+			r.Racks[i].Pid = p.pids[r.Racks[i].Index]
+		}
+	}
+	return r, err
+}
+
+func (p *processes) Apply(ctx context.Context, q *program.Program, f func(int)) (*program.Report, error) {
+	return p.named(p.Pnode.Apply(ctx, q, f))
+}
+
+func (p *processes) Status(ctx context.Context, name string) (*program.Report, error) {
+	return p.named(p.Pnode.Status(ctx, name))
+}
+
+func sleeper(t *testing.T) *exec.Cmd {
+	t.Helper()
+	c := exec.Command("sleep", "100")
+	must(t, c.Start())
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	return c
+}
+
+func TestLostRackProcess(t *testing.T) {
+	a, b := sleeper(t), sleeper(t)
+	p := &processes{mem.New(mem.Options{}), map[uint32]int{0: a.Process.Pid, 1: b.Process.Pid}}
+	s, _ := start(t, newServer(t), t.TempDir(), p, nil)
+	s.apply(t, sample("x", 5, 3))
+	s.apply(t, sample("x", 5, 3)) // the same processes are not watched twice
+	killed := time.Now()
+	must(t, b.Process.Kill()) // nobody waits for it yet: a zombie is as lost
+	got := wait(t, s.racks)
+	if late := time.Since(killed); late > time.Second {
+		t.Errorf("noticed after %v", late)
+	}
+	if got.Racks[1].State != program.RackLost || got.Racks[1].Vnodes != 0 || got.Racks[0].State != program.RackUp {
+		t.Errorf("reported %+v", got)
+	}
+
+	s.remove(t, "x")
+	must(t, a.Process.Kill())
+	select {
+	case r := <-s.racks:
+		t.Errorf("after its platform was removed, a rack is reported: %+v", r)
+	case <-time.After(100 * time.Millisecond):
+	}
+}
+
+// fakeRacks plays rack processes: every vnode of an exec prints its name.
+type fakeRacks struct {
+	lost   map[uint32]bool
+	closed sync.WaitGroup
+	lines  int // each vnode prints
+}
+
+type fakeCall struct {
+	racks *fakeRacks
+	index uint32
+	q     *rack.Request
+	in    chan *rack.Input
+	sent  int
+	once  sync.Once
+}
+
+func (f *fakeRacks) Call(_ context.Context, _ string, index uint32, q *rack.Request) (Call, error) {
+	if f.lost[index] {
+		return nil, errors.New("connection refused")
+	}
+	f.closed.Add(1)
+	return &fakeCall{racks: f, index: index, q: q, in: make(chan *rack.Input, 10)}, nil
+}
+
+func (c *fakeCall) Send(in *rack.Input) error { c.in <- in; return nil }
+func (c *fakeCall) Close() error              { c.once.Do(c.racks.closed.Done); return nil }
+
+func (c *fakeCall) Recv() (*rack.Reply, error) {
+	if c.q.Probe != nil {
+		r := &rack.Reply{Done: true}
+		for _, p := range c.q.Probe.Probes {
+			r.Echoes = append(r.Echoes, rack.Echo{ID: p.ID, RTT: 1})
+		}
+		return r, nil
+	}
+	c.sent++
+	text := fmt.Sprint(c.q.Exec.Vnodes)
+	switch {
+	case c.q.Exec.Stdin:
+		in := <-c.in
+		if in.EOF {
+			return &rack.Reply{Done: true}, nil
+		}
+		text = string(in.Data)
+	case c.sent > c.racks.lines:
+		return nil, io.EOF // it is killed before it is done
+	}
+	return &rack.Reply{Outputs: []rack.Output{{Vnode: fmt.Sprint("rack", c.index), Data: []byte(text)}}}, nil
+}
+
+// replies gathers what a stream gives, as text.
+func replies(t *testing.T, s *bus.Stream) []string {
+	t.Helper()
+	var out []string
+	for {
+		var r rack.Reply
+		err := s.Recv(&r)
+		if err == io.EOF {
+			slices.Sort(out)
+			return out
+		}
+		must(t, err)
+		for _, o := range r.Outputs {
+			out = append(out, o.Vnode+": "+string(o.Data))
+		}
+		for _, p := range r.Problems {
+			out = append(out, fmt.Sprintf("rack %d: %s", p.Rack, p.Cause))
+		}
+		for _, e := range r.Echoes {
+			out = append(out, fmt.Sprint("echo ", e.ID))
+		}
+	}
+}
+
+func TestExec(t *testing.T) {
+	racks := &fakeRacks{lost: map[uint32]bool{2: true}, lines: 1}
+	s, _ := start(t, newServer(t), t.TempDir(), mem.New(mem.Options{}), racks)
+	stream := s.open(t, t.Context(), "exec", "x")
+	must(t, stream.Send([]bus.Share{{Rack: 0}, {Rack: 1, Vnodes: []string{"b", "c"}}, {Rack: 2}}))
+	must(t, stream.Send(rack.ExecRequest{Argv: []string{"hostname"}}))
+	got := replies(t, stream)
+	want := []string{
+		"rack 0: it ended meanwhile", "rack 1: it ended meanwhile", "rack 2: connection refused",
+		"rack0: []", "rack1: [b c]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	racks.closed.Wait()
+}
+
+func TestExecInput(t *testing.T) {
+	racks := &fakeRacks{}
+	s, _ := start(t, newServer(t), t.TempDir(), mem.New(mem.Options{}), racks)
+	stream := s.open(t, t.Context(), "exec", "x")
+	must(t, stream.Send([]bus.Share{{Rack: 0}, {Rack: 1}}))
+	must(t, stream.Send(rack.ExecRequest{Argv: []string{"cat"}, Stdin: true}))
+	must(t, stream.Send(rack.Input{Data: []byte("hello")}))
+	must(t, stream.Send(rack.Input{EOF: true}))
+	if got, want := replies(t, stream), []string{"rack0: hello", "rack1: hello"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	racks.closed.Wait()
+}
+
+// TestExecCallerLeaves: calls to racks are closed, which kills what they run.
+func TestExecCallerLeaves(t *testing.T) {
+	racks := &fakeRacks{lines: 1 << 30} // prints for ever
+	s, _ := start(t, newServer(t), t.TempDir(), mem.New(mem.Options{}), racks)
+	stream := s.open(t, t.Context(), "exec", "x")
+	must(t, stream.Send([]bus.Share{{Rack: 0}, {Rack: 1}}))
+	must(t, stream.Send(rack.ExecRequest{Argv: []string{"yes", strings.Repeat("y", 1000)}}))
+	for range 100 {
+		must(t, stream.Recv(new(rack.Reply)))
+	}
+	stream.Close()
+	racks.closed.Wait()
+}
+
+func TestProbe(t *testing.T) {
+	racks := &fakeRacks{lost: map[uint32]bool{1: true}}
+	s, _ := start(t, newServer(t), t.TempDir(), mem.New(mem.Options{}), racks)
+	stream := s.open(t, t.Context(), "probe", "x")
+	for i := range uint32(3) {
+		must(t, stream.Send(bus.Share{Rack: i}))
+		must(t, stream.Send(rack.ProbeRequest{Probes: []rack.Probe{{ID: i * 10}, {ID: i*10 + 1}}}))
+	}
+	must(t, stream.CloseSend())
+	want := []string{"echo 0", "echo 1", "echo 20", "echo 21", "rack 1: connection refused"}
+	if got := replies(t, stream); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
