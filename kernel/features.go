@@ -1,0 +1,158 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/features"
+	"golang.org/x/sys/unix"
+
+	"myriad/kernel/cgroup"
+	"myriad/kernel/netns"
+	"myriad/kernel/rtnl"
+)
+
+// Presence says whether the kernel has something.
+type Presence uint8
+
+// The answers of a probe.
+const (
+	Unknown Presence = iota // it cannot be told without privileges
+	Present
+	Absent
+)
+
+// String prints the answer in a word.
+func (p Presence) String() string { return [...]string{"unknown", "present", "absent"}[p] }
+
+// MarshalText writes the same word.
+func (p Presence) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// Feature is something of the kernel that Myriad uses.
+type Feature struct {
+	Name     string   `json:"name"`
+	Since    string   `json:"since"` // first kernel that has it
+	For      string   `json:"for"`   // what Myriad does with it
+	Needed   bool     `json:"needed"`
+	Presence Presence `json:"presence"`
+	Detail   string   `json:"detail,omitempty"` // why it is unknown, or what the kernel said
+	Remedy   string   `json:"remedy,omitempty"` // what to do without it
+}
+
+// probe is a feature with the way to find out: by doing it, in a namespace
+// that is gone a moment later.
+type probe struct {
+	Feature
+	try func() error
+}
+
+var probes = []probe{
+	{Feature{Name: "network namespaces", Since: "3.8", Needed: true, For: "vnodes, racks and spines",
+		Remedy: "a kernel with CONFIG_NET_NS"}, inScratch(func(*rtnl.Conn) error { return nil })},
+	{Feature{Name: "veth", Since: "2.6.24", Needed: true, For: "trunks between racks and spine; attach: veth",
+		Remedy: "modprobe veth, or a kernel with CONFIG_VETH"}, inScratch(tryVeth)},
+	{Feature{Name: "macvlan", Since: "2.6.23", For: "vifaces on their rack's trunk",
+		Remedy: "modprobe macvlan; or use attach: veth"}, inScratch(tryMacvlan)},
+	{Feature{Name: "bridge", Since: "2.2", For: "fabric: bridge",
+		Remedy: "modprobe bridge; fabric: ebpf does not need it"}, inScratch(tryBridge)},
+	{Feature{Name: "clsact qdisc", Since: "4.5", Needed: true, For: "the hook of the fabric's programs",
+		Remedy: "modprobe sch_ingress; or use fabric: bridge"}, inScratch(tryClsact)},
+	{Feature{Name: "eBPF with redirect_peer and loops", Since: "5.17", Needed: true, For: "the fabric",
+		Remedy: "a newer kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF; or use fabric: bridge"}, tryBPF},
+	{Feature{Name: "cgroup v2", Since: "4.5", For: "finding and ending everything that is ours",
+		Remedy: "a v1 hierarchy serves, with a slower loop"}, tryCgroup},
+}
+
+// Features probes this kernel. Without privileges, what cannot be tried is
+// unknown.
+func Features() []Feature {
+	out := make([]Feature, 0, len(probes))
+	for _, p := range probes {
+		f := p.Feature
+		switch err := p.try(); {
+		case err == nil:
+			f.Presence, f.Remedy = Present, ""
+		case os.Geteuid() != 0 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)):
+			f.Presence, f.Detail, f.Remedy = Unknown, "cannot be tried without root", "run myriad doctor as root"
+		default:
+			f.Presence, f.Detail = Absent, err.Error()
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// KernelVersion is the running kernel's release, as uname -r prints it.
+func KernelVersion() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// inScratch makes a probe of something that is tried in a new namespace,
+// through a socket of it.
+func inScratch(try func(*rtnl.Conn) error) func() error {
+	return func() error {
+		var conn *rtnl.Conn
+		fd, err := netns.Make(func() (err error) {
+			conn, err = rtnl.Open()
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		defer conn.Close()
+		return try(conn)
+	}
+}
+
+func tryVeth(c *rtnl.Conn) error {
+	var b rtnl.Batch
+	b.NewLink(&rtnl.Link{Name: "a", Kind: rtnl.Veth, Peer: &rtnl.Link{Name: "b"}})
+	return c.Do(&b)
+}
+
+func tryMacvlan(c *rtnl.Conn) error {
+	var b rtnl.Batch
+	b.NewLink(&rtnl.Link{Index: 10, Name: "a", Kind: rtnl.Veth, Peer: &rtnl.Link{Name: "b"}})
+	b.NewLink(&rtnl.Link{Name: "m", Kind: rtnl.Macvlan, Parent: 10})
+	return c.Do(&b)
+}
+
+func tryBridge(c *rtnl.Conn) error {
+	var b rtnl.Batch
+	b.NewLink(&rtnl.Link{Name: "br", Kind: rtnl.Bridge})
+	return c.Do(&b)
+}
+
+// tryClsact uses the loopback link, which every namespace has.
+func tryClsact(c *rtnl.Conn) error {
+	var b rtnl.Batch
+	b.NewClsact(1)
+	return c.Do(&b)
+}
+
+// tryBPF asks for the newest helpers that the fabric's programs call.
+func tryBPF() error {
+	for _, helper := range []asm.BuiltinFunc{asm.FnRedirectPeer, asm.FnCloneRedirect, asm.FnLoop} {
+		if err := features.HaveProgramHelper(ebpf.SchedCLS, helper); err != nil {
+			return fmt.Errorf("%s: %w", helper, err)
+		}
+	}
+	return nil
+}
+
+func tryCgroup() error {
+	tree, err := cgroup.Find()
+	if err == nil && !tree.V2 {
+		err = fmt.Errorf("only v1 hierarchies are mounted (%s serves)", strings.TrimPrefix(tree.Root, "/sys/fs/cgroup/"))
+	}
+	return err
+}
