@@ -1,6 +1,7 @@
 package netns
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
@@ -55,16 +56,14 @@ func run(fn func(*Thread) error, done chan error) {
 		done <- err
 		return
 	}
-	home := false
-	defer func() { // runs on a panic and on runtime.Goexit in fn, too
-		if home {
+	err = errors.New("the function in the namespace did not return")
+	defer func() { // also when fn panics, or ends its goroutine
+		if t.goHome() {
 			runtime.UnlockOSThread() // else the thread ends with this goroutine
 		}
 		done <- err
 	}()
-	err = fmt.Errorf("the function in the namespace did not return")
 	err = fn(t)
-	home = t.goHome()
 }
 
 func newThread() (*Thread, error) {
