@@ -184,15 +184,20 @@ func (g Group) walk(visit func(dir string) error) error {
 }
 
 // Kill sends SIGKILL to every process of the group and below, and returns
-// when none is left (but perhaps as zombies, which hold nothing).
+// when none is left (but perhaps as zombies), and the kernel has taken from
+// them all that they held: descriptors and namespaces too.
 func (g Group) Kill(ctx context.Context) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		pids, err := g.Procs()
+		populated, err := g.populated()
 		if err != nil {
 			return fmt.Errorf("kill cgroup: %w", err)
 		}
-		if pids = slices.DeleteFunc(pids, zombie); len(pids) == 0 {
+		if !populated {
 			return nil
+		}
+		pids, err := g.Procs() // none of those that are on their way out
+		if err != nil {
+			return fmt.Errorf("kill cgroup: %w", err)
 		}
 		if err := g.kill(pids); err != nil {
 			return err
@@ -205,9 +210,32 @@ func (g Group) Kill(ctx context.Context) error {
 	}
 }
 
+// populated tells whether any thread is in the group or below. A process
+// leaves the list of processes when it begins to end, before it lets go of
+// what it holds; its threads leave the group after that.
+func (g Group) populated() (bool, error) {
+	if g.tree.V2 {
+		events, err := os.ReadFile(filepath.Join(g.Path, "cgroup.events"))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+			return false, nil
+		}
+		return strings.Contains(string(events), "populated 1"), err
+	}
+	threads := false
+	err := g.walk(func(dir string) error {
+		text, err := os.ReadFile(filepath.Join(dir, "tasks"))
+		threads = threads || len(text) > 0
+		return err
+	})
+	return threads, err
+}
+
 // kill ends the processes by one write where the kernel can (5.14), else one
 // by one: the caller repeats it until no new ones appear.
 func (g Group) kill(pids []int) error {
+	if len(pids) == 0 {
+		return nil
+	}
 	if g.tree.V2 {
 		err := os.WriteFile(filepath.Join(g.Path, "cgroup.kill"), []byte("1"), 0)
 		if err == nil || errors.Is(err, unix.ENODEV) {
@@ -220,16 +248,6 @@ func (g Group) kill(pids []int) error {
 		}
 	}
 	return nil
-}
-
-// zombie tells whether a process has ended and waits for its parent.
-func zombie(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return errors.Is(err, fs.ErrNotExist)
-	}
-	state := strings.LastIndexByte(string(stat), ')') + 2
-	return state < len(stat) && (stat[state] == 'Z' || stat[state] == 'X')
 }
 
 // Remove removes the group and those below it. They must be empty; ones that
