@@ -15,13 +15,14 @@ const (
 
 // Values of linux/pkt_cls.h and linux/pkt_sched.h that the unix package lacks.
 const (
-	clsactParent = 0xfffffff1 // TC_H_CLSACT
-	clsactHandle = 0xffff0000
-	tcaBPFFD     = 6
-	tcaBPFName   = 7
-	tcaBPFFlags  = 8
-	tcaBPFID     = 11
-	bpfFlagDA    = 1 // TCA_BPF_FLAG_ACT_DIRECT
+	clsactParent    = 0xfffffff1 // TC_H_CLSACT, and TC_H_INGRESS
+	clsactHandle    = 0xffff0000
+	tcaIngressBlock = 13
+	tcaBPFFD        = 6
+	tcaBPFName      = 7
+	tcaBPFFlags     = 8
+	tcaBPFID        = 11
+	bpfFlagDA       = 1 // TCA_BPF_FLAG_ACT_DIRECT
 )
 
 // Filter is a cls_bpf program in direct-action mode on a hook of a link.
@@ -40,6 +41,21 @@ func (b *Batch) NewClsact(link int32) {
 	b.attrString(unix.TCA_KIND, "clsact")
 	b.end()
 }
+
+// NewIngress gives a link an ingress qdisc that shares the filters of a block:
+// one filter for any number of links, at a fraction of the memory and time.
+// The first link to have it makes the block.
+func (b *Batch) NewIngress(link int32, block uint32) {
+	b.begin("make ingress", "", unix.RTM_NEWQDISC, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	b.tc(link, clsactHandle, clsactParent, 0)
+	b.attrString(unix.TCA_KIND, "ingress")
+	b.attrU32(tcaIngressBlock, block)
+	b.end()
+}
+
+// BlockLink is the Link of a Filter that belongs to a block; its Hook is the
+// block's number.
+const BlockLink int32 = -1
 
 // DelClsact removes the clsact qdisc of a link and every filter on it.
 func (b *Batch) DelClsact(link int32) {
