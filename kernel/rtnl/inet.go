@@ -41,9 +41,9 @@ type Route struct {
 	Via netip.Addr
 }
 
-// NewRoute adds a route.
+// NewRoute adds a route, in the place of any other to the same destination.
 func (b *Batch) NewRoute(r Route) {
-	b.begin("add route", "", unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	b.begin("add route", "", unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
 	b.route(r)
 }
 

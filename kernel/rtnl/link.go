@@ -27,6 +27,7 @@ type Link struct {
 	Up     bool     // set it up
 	IPv6   IPv6Mode // of an existing link: before it goes up
 	IPv4   []Conf   // of an existing link
+	Label  string   // what errors call an existing link
 }
 
 // IPv6Mode says what a link does about IPv6 by itself.
@@ -114,7 +115,7 @@ func (b *Batch) link(l *Link) {
 
 // SetLink changes the link of l.Index. With a Name, it is renamed.
 func (b *Batch) SetLink(l *Link) {
-	b.begin("set link", l.Name, unix.RTM_SETLINK, unix.NLM_F_REQUEST)
+	b.begin("set link", l.Label, unix.RTM_SETLINK, unix.NLM_F_REQUEST)
 	b.ifinfo(unix.AF_UNSPEC, l.Index, upFlag(l), upFlag(l))
 	if l.Name != "" {
 		b.attrString(unix.IFLA_IFNAME, l.Name)
