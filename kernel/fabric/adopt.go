@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"myriad/kernel/rtnl"
 	"myriad/program"
@@ -39,37 +38,40 @@ func Find(c *rtnl.Conn, trunks []int32) (f *Fabric, without []int32, err error) 
 			without = append(without, link)
 		}
 	}
-	if best != 0 {
-		f, err = adopt(ebpf.ProgramID(best))
+	if best == 0 {
+		return nil, without, nil
 	}
-	return f, without, err
-}
-
-// adopt opens a program and its maps.
-func adopt(id ebpf.ProgramID) (*Fabric, error) {
-	f := &Fabric{}
-	if err := f.open(id); err != nil {
-		return nil, errors.Join(fmt.Errorf("adopt program %d: %w", id, err), f.Close())
-	}
-	return f, nil
-}
-
-func (f *Fabric) open(id ebpf.ProgramID) error {
+	f = &Fabric{}
 	o := &f.objects
-	var err error
-	if o.Trunk, err = ebpf.NewProgramFromID(id); err != nil {
-		return err
+	o.Trunk, err = adopt(ebpf.ProgramID(best), map[string]**ebpf.Map{
+		trunkMapNets: &o.Nets, trunkMapPlaces: &o.Places, trunkMapOthers: &o.Others,
+		trunkMapMembers: &o.Members, trunkMapCounts: &o.Counts,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
 	}
-	info, err := o.Trunk.Info()
+	return f, without, nil
+}
+
+// adopt opens a program by its ID, and its maps by their names.
+func adopt(id ebpf.ProgramID, maps map[string]**ebpf.Map) (*ebpf.Program, error) {
+	prog, err := ebpf.NewProgramFromID(id)
+	if err != nil {
+		return nil, fmt.Errorf("open program %d: %w", id, err)
+	}
+	if err := openMaps(prog, maps); err != nil {
+		return prog, fmt.Errorf("open the maps of program %d: %w", id, err)
+	}
+	return prog, nil
+}
+
+func openMaps(prog *ebpf.Program, maps map[string]**ebpf.Map) error {
+	info, err := prog.Info()
 	if err != nil {
 		return err
 	}
-	maps, _ := info.MapIDs()
-	slots := map[string]**ebpf.Map{
-		trunkMapNets: &o.Nets, trunkMapPlaces: &o.Places, trunkMapOthers: &o.Others,
-		trunkMapMembers: &o.Members, trunkMapCounts: &o.Counts,
-	}
-	for _, id := range maps {
+	ids, _ := info.MapIDs()
+	for _, id := range ids {
 		m, err := ebpf.NewMapFromID(id)
 		if err != nil {
 			return err
@@ -78,13 +80,13 @@ func (f *Fabric) open(id ebpf.ProgramID) error {
 		if err != nil {
 			return errors.Join(err, m.Close())
 		}
-		slot := slots[info.Name]
+		slot := maps[info.Name]
 		if slot == nil || *slot != nil {
-			return errors.Join(fmt.Errorf("map %q is not the fabric's", info.Name), m.Close())
+			return errors.Join(fmt.Errorf("%q is not one of its maps", info.Name), m.Close())
 		}
 		*slot = m
 	}
-	for name, slot := range slots {
+	for name, slot := range maps {
 		if *slot == nil {
 			return fmt.Errorf("it has no map %q", name)
 		}
@@ -101,13 +103,13 @@ func Ensure(c *rtnl.Conn, trunks []int32, p *program.Program) (*Fabric, int, err
 		return nil, 0, err
 	}
 	if old == nil {
-		f, err := Load(p)
+		f, err := load(p, nil)
 		if err != nil {
 			return nil, 0, err
 		}
 		return f.onto(c, trunks, nil)
 	}
-	f, writes, err := old.Update(p)
+	f, writes, err := old.update(p)
 	switch {
 	case err != nil:
 		return nil, writes, errors.Join(err, old.Close())
@@ -124,19 +126,11 @@ func (f *Fabric) onto(c *rtnl.Conn, trunks []int32, old *Fabric) (*Fabric, int, 
 	for _, link := range trunks {
 		f.Attach(&b, link)
 	}
-	writes := b.Len()
-	var refused error
-	err := c.DoEach(&b, func(i int, err *rtnl.OpError) {
-		writes--
-		if qdisc := i%2 == 0; qdisc && errors.Is(err, unix.EEXIST) {
-			return
-		}
-		refused = errors.Join(refused, err)
-	})
+	writes, err := attach(c, &b)
 	if old != nil {
 		err = errors.Join(err, old.Close())
 	}
-	if err = errors.Join(err, refused); err != nil {
+	if err != nil {
 		return nil, writes, errors.Join(err, f.Close())
 	}
 	return f, writes, nil

@@ -25,8 +25,10 @@ func build(p *program.Program, have *tables) (*tables, error) {
 	}
 	b.place(p)
 	b.gather()
-	if have != nil && b.union() > have.room {
-		return nil, errRoom
+	if have != nil {
+		if b.want.room = have.room; b.union() > have.room {
+			return nil, errRoom
+		}
 	}
 	return &b.want, nil
 }

@@ -65,7 +65,7 @@ func populations(networks []program.Network) []*population {
 		nets[n.ID] = &population{
 			broadcast: n.Broadcast,
 			first:     binary.BigEndian.Uint32(first[:]),
-			size:      1 << min(32-n.Subnet.Bits(), 24),
+			size:      1 << (32 - n.Subnet.Bits()),
 		}
 	}
 	return nets

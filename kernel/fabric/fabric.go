@@ -39,13 +39,8 @@ const FilterName = "myriad_trunk"
 // version may have another form.
 var filterName = fmt.Sprintf("%s_%.4x", FilterName, sha256.Sum256(_TrunkBytes))
 
-// Load puts a new fabric into the kernel, with the tables of a program and
-// some room to grow. It does nothing until it is attached to trunks.
-func Load(p *program.Program) (*Fabric, error) {
-	return load(p, nil)
-}
-
-// load does that; the new fabric goes on with the counts of old.
+// load puts a new fabric into the kernel, with the tables of a program and
+// some room to grow. It goes on with the counts of old, if there is one.
 func load(p *program.Program, old *Fabric) (*Fabric, error) {
 	want, err := build(p, nil)
 	if err != nil {
@@ -81,11 +76,11 @@ func (f *Fabric) Attach(b *rtnl.Batch, link int32) {
 	b.SetFilter(&rtnl.Filter{Link: link, Hook: rtnl.Ingress, Prog: f.objects.Trunk.FD(), Name: filterName})
 }
 
-// Update makes the tables match a program while frames pass, and returns the
+// update makes the tables match a program while frames pass, and returns the
 // number of entries written: none where nothing differs. If the maps have no
 // room for it, they stay as they are, and next is a new fabric that goes on
 // with the counts of this one, to be put in its place; else next is f.
-func (f *Fabric) Update(p *program.Program) (next *Fabric, writes int, err error) {
+func (f *Fabric) update(p *program.Program) (next *Fabric, writes int, err error) {
 	have, err := f.objects.read()
 	if err != nil {
 		return f, 0, err

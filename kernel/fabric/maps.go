@@ -3,7 +3,6 @@ package fabric
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -22,7 +21,7 @@ func (o *trunkMaps) read() (*tables, error) {
 		}
 	}
 	var err error
-	t.others, err = readOthers(o.Others)
+	t.others, err = readHash[uint64, other](o.Others)
 	return t, err
 }
 
@@ -90,12 +89,12 @@ func (a array) put(have []uint64, zeroes bool) (int, error) {
 	return n, err
 }
 
-// batch is how many entries of a hash go through one system call.
+// batch is how many entries of a hash are read by one system call.
 const batch = 1024
 
-func readOthers(m *ebpf.Map) (map[uint64]other, error) {
-	all := map[uint64]other{}
-	keys, values := make([]uint64, batch), make([]other, batch)
+func readHash[K comparable, V any](m *ebpf.Map) (map[K]V, error) {
+	all := map[K]V{}
+	keys, values := make([]K, batch), make([]V, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
@@ -111,13 +110,14 @@ func readOthers(m *ebpf.Map) (map[uint64]other, error) {
 	}
 }
 
-// enter adds and changes what want has otherwise than have.
-func enter(m *ebpf.Map, have, want map[uint64]other) (int, error) {
-	var keys []uint64
-	var values []other
-	for _, k := range slices.Sorted(maps.Keys(want)) {
-		if old, there := have[k]; !there || old != want[k] {
-			keys, values = append(keys, k), append(values, want[k])
+// enter adds and changes what want has otherwise than have, and returns the
+// number of entries written.
+func enter[K comparable, V comparable](m *ebpf.Map, have, want map[K]V) (int, error) {
+	var keys []K
+	var values []V
+	for k, v := range want {
+		if old, there := have[k]; !there || old != v {
+			keys, values = append(keys, k), append(values, v)
 		}
 	}
 	if len(keys) == 0 {
@@ -125,14 +125,14 @@ func enter(m *ebpf.Map, have, want map[uint64]other) (int, error) {
 	}
 	n, err := m.BatchUpdate(keys, values, nil)
 	if err != nil {
-		return n, fmt.Errorf("update map %s: %w", m, err)
+		return n, fmt.Errorf("write map %s: %w", m, err)
 	}
 	return n, nil
 }
 
 // remove takes out what want does not have.
-func remove(m *ebpf.Map, have, want map[uint64]other) (int, error) {
-	var keys []uint64
+func remove[K comparable, V comparable](m *ebpf.Map, have, want map[K]V) (int, error) {
+	var keys []K
 	for k := range have {
 		if _, wanted := want[k]; !wanted {
 			keys = append(keys, k)
@@ -141,10 +141,9 @@ func remove(m *ebpf.Map, have, want map[uint64]other) (int, error) {
 	if len(keys) == 0 {
 		return 0, nil
 	}
-	slices.Sort(keys)
 	n, err := m.BatchDelete(keys, nil)
 	if err != nil {
-		return n, fmt.Errorf("update map %s: %w", m, err)
+		return n, fmt.Errorf("write map %s: %w", m, err)
 	}
 	return n, nil
 }

@@ -16,9 +16,6 @@ const firstTrunk = 16
 // the trunk.
 const maxRack = 1<<16 - 1 - firstTrunk
 
-// maxHosts is how many hosts of a network have a computed address.
-const maxHosts = 1 << 24
-
 // Marks in a place that is not a trunk of this pnode (struct place).
 const (
 	placeRemote = 1 << 30 // with the number of the pnode

@@ -19,8 +19,7 @@ const (
 	vethMapCounts    = "counts"
 	vethMapReceivers = "receivers"
 	vethMapSenders   = "senders"
-	vethProgVethIn   = "veth_in"
-	vethProgVethOut  = "veth_out"
+	vethProgVeth     = "veth"
 )
 
 // loadVeth returns the embedded CollectionSpec for veth.
@@ -65,8 +64,7 @@ type vethSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type vethProgramSpecs struct {
-	VethIn  *ebpf.ProgramSpec `ebpf:"veth_in"`
-	VethOut *ebpf.ProgramSpec `ebpf:"veth_out"`
+	Veth *ebpf.ProgramSpec `ebpf:"veth"`
 }
 
 // vethMapSpecs contains maps before they are loaded into the kernel.
@@ -127,14 +125,12 @@ type vethVariables struct {
 //
 // It can be passed to loadVethObjects or ebpf.CollectionSpec.LoadAndAssign.
 type vethPrograms struct {
-	VethIn  *ebpf.Program `ebpf:"veth_in"`
-	VethOut *ebpf.Program `ebpf:"veth_out"`
+	Veth *ebpf.Program `ebpf:"veth"`
 }
 
 func (p *vethPrograms) Close() error {
 	return _VethClose(
-		p.VethIn,
-		p.VethOut,
+		p.Veth,
 	)
 }
 
