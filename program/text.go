@@ -16,6 +16,18 @@ func (a Attach) String() string { return nameOf(a, "macvlan", "veth") }
 // String names the weight as topology files do.
 func (w Weight) String() string { return nameOf(w, "netns", "container", "light") }
 
+// MarshalText writes the name, for JSON.
+func (f Fabric) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// MarshalText writes the name, for JSON.
+func (a Attach) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// MarshalText writes the name, for JSON.
+func (w Weight) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+
+// MarshalText writes the address as String does, for JSON.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 func nameOf[T ~uint8](v T, names ...string) string {
 	if int(v) < len(names) {
 		return names[v]

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"testing"
@@ -56,5 +57,21 @@ func TestWriteHostsAllocatesNothing(t *testing.T) {
 	p := large(1000)
 	if n := testing.AllocsPerRun(3, func() { _ = WriteHosts(limited{1 << 20}, p) }); n > 5 {
 		t.Errorf("%v allocations for 2,000 lines, want at most 5", n)
+	}
+}
+
+// TestJSON: what "plan --show -o json" prints speaks the language of the file.
+func TestJSON(t *testing.T) {
+	got, err := json.Marshal(struct {
+		Fabric Fabric
+		Weight Weight
+		Viface Viface
+	}{FabricBridge, WeightLight, Viface{Name: "eth0", Attach: AttachVeth, MAC: MACOf(1, 42)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"Fabric":"bridge","Weight":"light","Viface":{"Slot":0,"Index":0,"Name":"eth0","Network":0,"Host":0,"MAC":"02:00:01:00:00:2a","Attach":"veth"}}`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
