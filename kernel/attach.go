@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"fmt"
+	"slices"
 
+	"myriad/kernel/fabric"
 	"myriad/kernel/netns"
 	"myriad/kernel/rtnl"
 	"myriad/program"
@@ -46,12 +48,13 @@ func (w *worker) newLink(f *program.Viface, n *program.Network, ns int) {
 	}
 	end := endIndex(f)
 	outside := rtnl.Link{Index: end, Name: endName(f), Kind: rtnl.Veth, MTU: uint32(n.MTU), Peer: &inside}
-	if w.j.spec.Fabric == program.FabricBridge {
-		outside.Master = firstBridge + int32(n.ID)
-	}
+	outside.Master = w.j.master(f)
 	w.attach.NewLink(&outside)
 	if w.j.l.ipv6 && n.MTU >= minIPv6MTU {
 		w.attach.SetLink(&rtnl.Link{Index: end, IPv6: rtnl.IPv6Quiet, Label: outside.Name})
+	}
+	if w.j.veths != nil {
+		w.j.veths.Join(&w.attach, end)
 	}
 	w.attach.SetLink(&rtnl.Link{Index: end, Up: true, Label: outside.Name})
 }
@@ -65,15 +68,12 @@ func (w *worker) same(l *rtnl.LinkInfo, f *program.Viface, n *program.Network) b
 		return l.Kind == rtnl.Macvlan && l.VEPA && l.Parent == firstIndex
 	}
 	end := w.j.ends[endIndex(f)]
-	if l.Kind != rtnl.Veth || end == nil || !end.Up || end.Kind != rtnl.Veth || end.MTU != uint32(n.MTU) {
-		return false
-	}
-	return w.j.spec.Fabric != program.FabricBridge || end.Master == firstBridge+int32(n.ID)
+	return l.Kind == rtnl.Veth && end != nil && end.Kind == rtnl.Veth && end.Up && end.MTU == uint32(n.MTU) && end.Master == w.j.master(f)
 }
 
-// prepare makes the rack's own namespace fit for the vnodes.
-func (j *job) prepare() error {
-	bridged := j.spec.Fabric == program.FabricBridge
+// prepare makes the rack's own namespace fit for the vnodes: what is of the
+// other kind of fabric goes, and what is of a vnode that goes.
+func (j *job) prepare(gone []*vnode) error {
 	return netns.Do(j.l.ns, func() error {
 		c, err := rtnl.Open()
 		if err != nil {
@@ -83,14 +83,57 @@ func (j *job) prepare() error {
 		if err := j.readEnds(c); err != nil {
 			return err
 		}
-		if bridged {
+		if err := j.removeEnds(c, gone); err != nil {
+			return err
+		}
+		if j.spec.Fabric == program.FabricBridge {
 			return j.bridges(c)
 		}
-		if trunk := j.ends[firstIndex]; len(j.spec.Rack.Vnodes) > 0 && (trunk == nil || trunk.Kind != rtnl.Veth) {
-			return fmt.Errorf("rack %d has no trunk", j.spec.Rack.Index)
-		}
-		return nil
+		return j.trunk(c)
 	})
+}
+
+// trunk brings up the rack's end of its trunk, and joins the veth pairs to it.
+func (j *job) trunk(c *rtnl.Conn) error {
+	trunk := j.ends[firstIndex]
+	if trunk == nil || trunk.Kind != rtnl.Veth {
+		if len(j.spec.Rack.Vnodes) == 0 {
+			return nil
+		}
+		return fmt.Errorf("rack %d has no trunk", j.spec.Rack.Index)
+	}
+	var b rtnl.Batch
+	if j.l.ipv6 && !trunk.IPv6Quiet {
+		b.SetLink(&rtnl.Link{Index: firstIndex, IPv6: rtnl.IPv6Quiet, Label: trunk.Name})
+	}
+	if !trunk.Up {
+		b.SetLink(&rtnl.Link{Index: firstIndex, Up: true, Label: trunk.Name})
+	}
+	j.writes += uint64(b.Len())
+	if err := c.Do(&b); err != nil {
+		return err
+	}
+	return j.joinVeths(c)
+}
+
+// joinVeths has the fabric pass frames between the trunk and the veth pairs,
+// if there are or were any.
+func (j *job) joinVeths(c *rtnl.Conn) error {
+	ends := map[int32]program.MAC{}
+	for i := range j.spec.Rack.Vifaces {
+		if f := &j.spec.Rack.Vifaces[i]; j.veth(f) {
+			ends[endIndex(f)] = f.Address()
+		}
+	}
+	were := slices.ContainsFunc(j.before.Vifaces, func(f program.Viface) bool { return f.Attach == program.AttachVeth })
+	if len(ends) == 0 && !were {
+		return nil
+	}
+	var err error
+	var writes int
+	j.veths, writes, err = fabric.EnsureVeth(c, firstIndex, ends)
+	j.writes += uint64(writes)
+	return err
 }
 
 // readEnds reads which links the rack's namespace has.
@@ -173,16 +216,27 @@ func ensureUp(b *rtnl.Batch, have *rtnl.LinkInfo, index int32, name string, n *p
 // goneGroup marks links that are about to be removed together.
 const goneGroup = 0x6d797269
 
-// removeEnds removes the host ends of vnodes that go, all at the cost of one:
-// their indexes may be needed at once.
-func (j *job) removeEnds(gone []*vnode) error {
-	slots := make(map[uint16]bool, len(gone))
+// removeEnds removes, all at the cost of one, the host ends of vnodes that go
+// and those that no viface wants as they are, and the bridges where the fabric
+// has none.
+func (j *job) removeEnds(c *rtnl.Conn, gone []*vnode) error {
+	wanted := map[int32]int32{} // master of a wanted end, by its index
+	for i := range j.spec.Rack.Vifaces {
+		if f := &j.spec.Rack.Vifaces[i]; j.veth(f) {
+			wanted[endIndex(f)] = j.master(f)
+		}
+	}
 	for _, v := range gone {
-		slots[v.slot] = true
+		for i := range j.before.VifacesOf(v.slot) {
+			delete(wanted, endIndex(&j.before.VifacesOf(v.slot)[i]))
+		}
 	}
 	var b rtnl.Batch
 	for index, l := range j.ends {
-		if l.Kind == rtnl.Veth && index >= firstEnd && index < firstBridge && slots[uint16(index)&(1<<10-1)] {
+		master, ok := wanted[index]
+		stale := index >= firstEnd && index < firstBridge && (!ok || l.Master != master) ||
+			l.Kind == rtnl.Bridge && j.spec.Fabric != program.FabricBridge
+		if stale {
 			b.SetLink(&rtnl.Link{Index: index, Group: goneGroup, Label: l.Name})
 			delete(j.ends, index)
 		}
@@ -190,13 +244,16 @@ func (j *job) removeEnds(gone []*vnode) error {
 	if b.Len() == 0 {
 		return nil
 	}
+	j.writes += uint64(b.Len())
 	b.DelGroup(goneGroup)
-	return netns.Do(j.l.ns, func() error {
-		c, err := rtnl.Open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		return c.Do(&b)
-	})
+	return c.Do(&b)
+}
+
+// master is the index of the bridge that a viface's host end is a port of, 0
+// if of none.
+func (j *job) master(f *program.Viface) int32 {
+	if j.spec.Fabric != program.FabricBridge {
+		return 0
+	}
+	return firstBridge + int32(f.Network)
 }

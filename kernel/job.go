@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"myriad/kernel/fabric"
 	"myriad/kernel/netns"
 	"myriad/kernel/rtnl"
 	"myriad/program"
@@ -23,6 +24,7 @@ type job struct {
 	networks map[uint16]*program.Network
 	before   *program.Rack            // what was asked last
 	ends     map[int32]*rtnl.LinkInfo // links in the rack's namespace, by index
+	veths    *fabric.Veth             // joins host ends to the trunk; nil: there are none
 	next     atomic.Int64             // vnode to be looked at next
 
 	mu       sync.Mutex // of what follows
@@ -57,10 +59,14 @@ func networksOf(list []program.Network) map[uint16]*program.Network {
 // run does it all: first what the rack's own namespace needs, then what goes,
 // then what stays and what comes.
 func (j *job) run() error {
-	if err := j.prepare(); err != nil {
+	gone := j.gone()
+	if err := j.prepare(gone); err != nil {
 		return err
 	}
-	if err := j.remove(); err != nil {
+	if j.veths != nil {
+		defer j.veths.Close()
+	}
+	if err := j.remove(gone); err != nil {
 		return err
 	}
 	n := min(workers, runtime.NumCPU(), len(j.spec.Rack.Vnodes))
@@ -165,8 +171,8 @@ func (j *job) report() *program.RackReport {
 	return r
 }
 
-// remove takes away the vnodes that are not wanted, or not as they are.
-func (j *job) remove() error {
+// gone lists the vnodes that are not wanted, or not as they are.
+func (j *job) gone() []*vnode {
 	wanted := make(map[uint16]*program.Vnode, len(j.spec.Rack.Vnodes))
 	for i := range j.spec.Rack.Vnodes {
 		wanted[j.spec.Rack.Vnodes[i].Slot] = &j.spec.Rack.Vnodes[i]
@@ -177,11 +183,13 @@ func (j *job) remove() error {
 			gone = append(gone, v)
 		}
 	}
+	return gone
+}
+
+// remove takes vnodes away.
+func (j *job) remove(gone []*vnode) error {
 	if len(gone) == 0 {
 		return nil
-	}
-	if err := j.removeEnds(gone); err != nil {
-		return err
 	}
 	if err := j.l.drop(gone); err != nil {
 		j.problems = append(j.problems, problemOf(int32(j.spec.Rack.Index), "", "remove vnodes", err))

@@ -1,0 +1,357 @@
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"myriad/program"
+)
+
+// Apply makes a platform match want, from whatever is there, and returns what
+// is afterwards. It writes nothing where nothing differs. What one rack or
+// vnode refuses is a problem in the report; an error means that the whole was
+// not done, and comes with a report of how far it went, if it began at all.
+func (p *Pnode) Apply(ctx context.Context, want *program.Program, progress func(up int)) (*program.Report, error) {
+	if err := check(want); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	unlock, err := p.lock(ctx, want.Platform)
+	if err != nil {
+		return nil, problemError("lock "+want.Platform, err)
+	}
+	defer unlock()
+	a := &apply{p: p, want: want, progress: progress, up: make([]int, len(want.Racks))}
+	err = a.run(ctx)
+	a.report.Platform, a.report.Pnode = want.Platform, want.Pnode
+	a.report.Took = time.Since(start)
+	p.remember(&a.report)
+	return &a.report, err
+}
+
+// check refuses programs that cannot be meant, and those that this kernel
+// cannot carry.
+func check(want *program.Program) error {
+	if err := want.Validate(); err != nil {
+		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "apply program", Cause: err.Error()}
+	}
+	for i := range want.Racks {
+		for _, v := range want.Racks[i].Vnodes {
+			if v.Weight != program.WeightNetns {
+				return &program.Problem{Kind: program.KindUnsupported, Rack: int32(want.Racks[i].Index), Vnode: v.Name,
+					Op: "make vnode", Cause: fmt.Sprintf("weight %s is not available yet", v.Weight)}
+			}
+		}
+	}
+	if want.Fabric == program.FabricBridge {
+		return checkPorts(want)
+	}
+	return nil
+}
+
+// maxPorts is how many ports a Linux bridge can have.
+const maxPorts = 1024
+
+func checkPorts(want *program.Program) error {
+	spine := map[uint16]int{}
+	for i := range want.Racks {
+		ports := map[uint16]int{}
+		for _, f := range want.Racks[i].Vifaces {
+			ports[f.Network]++
+		}
+		for id, n := range ports {
+			spine[id]++
+			if n+1 > maxPorts || spine[id] > maxPorts {
+				return &program.Problem{Kind: program.KindExhausted, Rack: int32(want.Racks[i].Index), Op: fmt.Sprintf("make bridge of network %d", id),
+					Cause: fmt.Sprintf("a Linux bridge has at most %d ports", maxPorts), Remedy: "use fabric: ebpf"}
+			}
+		}
+	}
+	return nil
+}
+
+// apply is one Apply of a platform.
+type apply struct {
+	p        *Pnode
+	want     *program.Program
+	spine    *spine
+	racks    map[uint32]Rack
+	progress func(up int)
+
+	mu     sync.Mutex // of what follows
+	report program.Report
+	up     []int // vnodes that are up, for each rack wanted
+}
+
+// run goes from the outside to the inside: the machine's settings, the spine,
+// the racks, the fabric, the vnodes. What is not wanted goes first.
+func (a *apply) run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	steps := []struct {
+		op   string
+		step func(context.Context) error
+	}{
+		{"raise neighbour table limits", a.sysctls},
+		{"write hosts file", a.hosts},
+		{"make spine", a.openSpine},
+		{"remove racks", a.removeRacks},
+		{"start racks", a.startRacks},
+		{"load fabric", a.fabric},
+		{"make vnodes", a.vnodes},
+	}
+	defer a.close()
+	for _, s := range steps {
+		if err := s.step(ctx); err != nil {
+			if cancelled(err) {
+				return err
+			}
+			return problemError(s.op, err)
+		}
+	}
+	return nil
+}
+
+func (a *apply) close() {
+	if a.spine != nil {
+		a.spine.close()
+	}
+	for i := range a.want.Racks { // those that it did not come to
+		r := program.RackReport{Index: a.want.Racks[i].Index, Wanted: len(a.want.Racks[i].Vnodes)}
+		if !slices.ContainsFunc(a.report.Racks, func(have program.RackReport) bool { return have.Index == r.Index }) {
+			a.report.Racks = append(a.report.Racks, r)
+		}
+	}
+	slices.SortFunc(a.report.Racks, func(x, y program.RackReport) int { return cmp.Compare(x.Index, y.Index) })
+}
+
+// problemError makes an error that says what was attempted and what to do.
+func problemError(op string, err error) error {
+	q := problemOf(-1, "", op, err)
+	return &q
+}
+
+// sysctls is a problem, not an error: small platforms do without.
+func (a *apply) sysctls(context.Context) error {
+	changed, err := a.p.sysctls.hold(a.p.holder(a.want.Platform))
+	if err != nil {
+		a.problem(problemOf(-1, "", "raise neighbour table limits", err))
+	}
+	a.report.Writes += uint64(changed)
+	return nil
+}
+
+func (a *apply) hosts(context.Context) error {
+	changed, err := a.p.writeHosts(a.want)
+	if changed {
+		a.report.Writes++
+	}
+	return err
+}
+
+func (a *apply) openSpine(context.Context) error {
+	s, made, err := a.p.makeSpine(a.want.Platform)
+	a.spine = s
+	if made {
+		a.report.Writes++
+	}
+	return err
+}
+
+// removeRacks removes the racks that the program does not have, and the
+// remains of those that were lost.
+func (a *apply) removeRacks(ctx context.Context) error {
+	found, err := a.p.Racks.Find(ctx, a.want.Platform)
+	if err != nil {
+		return err
+	}
+	a.racks = map[uint32]Rack{}
+	maps.Copy(a.racks, found)
+	for index, r := range a.racks {
+		if a.wanted(index) {
+			continue
+		}
+		if err := a.p.endRack(ctx, a.want.Platform, index, r); err != nil {
+			return err
+		}
+		delete(a.racks, index)
+		a.report.Writes++
+	}
+	for _, index := range a.p.madeRacks(a.want.Platform) {
+		if !a.wanted(index) {
+			if err := a.p.endRack(ctx, a.want.Platform, index, nil); err != nil {
+				return err
+			}
+		}
+	}
+	lost := map[uint32]bool{}
+	for i := range a.want.Racks {
+		index := a.want.Racks[i].Index
+		lost[index] = a.racks[index] == nil
+	}
+	writes, err := a.spine.prune(a.want, lost)
+	a.report.Writes += uint64(writes)
+	return err
+}
+
+func (a *apply) wanted(index uint32) bool {
+	_, ok := slices.BinarySearchFunc(a.want.Racks, index, func(r program.Rack, index uint32) int { return cmp.Compare(r.Index, index) })
+	return ok
+}
+
+// starting is how many racks are started at one time.
+const starting = 2
+
+// startRacks starts the racks that do not live, and joins all to the spine.
+func (a *apply) startRacks(ctx context.Context) error {
+	var missing []uint32
+	for i := range a.want.Racks {
+		if index := a.want.Racks[i].Index; a.racks[index] == nil {
+			missing = append(missing, index)
+		}
+	}
+	started := make([]Rack, len(missing))
+	err := each(len(missing), starting, func(i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// What a rack of that number that was lost has left is in the way.
+		if err := a.p.endRack(ctx, a.want.Platform, missing[i], nil); err != nil {
+			return err
+		}
+		var err error
+		started[i], err = a.p.Racks.Start(ctx, a.want.Platform, missing[i])
+		return err
+	})
+	for i, r := range started {
+		if r != nil {
+			a.racks[missing[i]] = r
+			a.report.Writes++
+		}
+	}
+	return err
+}
+
+// each calls fn for 0 … n-1, several at one time, until one fails.
+func each(n, atOnce int, fn func(i int) error) error {
+	var (
+		wait sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+		next int
+	)
+	take := func() (int, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		i := next
+		next++
+		return i, i < n && len(errs) == 0
+	}
+	for range min(atOnce, n) {
+		wait.Go(func() {
+			for i, ok := take(); ok; i, ok = take() {
+				if err := fn(i); err != nil {
+					mu.Lock()
+					errs = append(errs, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// fabric joins the racks to the spine and tells the fabric who is where.
+func (a *apply) fabric(context.Context) error {
+	writes, err := a.spine.join(a.want, a.racks)
+	a.report.Writes += uint64(writes)
+	return err
+}
+
+// applying is how many racks make vnodes at one time: each has two threads,
+// which is what the kernel's locks leave room for.
+const applying = 1
+
+// vnodes has every rack match its share.
+func (a *apply) vnodes(ctx context.Context) error {
+	return each(len(a.want.Racks), applying, func(i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return a.rack(ctx, i)
+	})
+}
+
+func (a *apply) rack(ctx context.Context, i int) error {
+	want := &a.want.Racks[i]
+	spec := &RackSpec{Platform: a.want.Platform, Fabric: a.want.Fabric, Networks: a.want.Networks, Rack: *want}
+	r := a.racks[want.Index]
+	report, problems, writes, err := r.Apply(ctx, spec, func(up int) { a.tell(i, up) })
+	a.mu.Lock()
+	a.report.Writes += writes
+	a.report.Problems = append(a.report.Problems, problems...)
+	if report == nil {
+		report = &program.RackReport{Index: want.Index, State: program.RackPartial, Wanted: len(want.Vnodes)}
+	}
+	report.Pid = r.Pid()
+	a.report.Racks = append(a.report.Racks, *report)
+	a.mu.Unlock()
+	a.tell(i, report.Vnodes)
+	if err == nil || cancelled(err) && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	a.problem(problemOf(int32(want.Index), "", fmt.Sprintf("apply rack %d", want.Index), err))
+	return nil // the others may do better
+}
+
+// tell passes on the progress of one rack.
+func (a *apply) tell(i, up int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.up[i] = up
+	if a.progress != nil {
+		sum := 0
+		for _, n := range a.up {
+			sum += n
+		}
+		a.progress(sum)
+	}
+}
+
+func (a *apply) problem(q program.Problem) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.report.Problems = append(a.report.Problems, q)
+}
+
+// remember keeps what a report says of racks, for Status.
+func (p *Pnode) remember(r *program.Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := make(map[uint32]program.RackReport, len(r.Racks))
+	for _, k := range r.Racks {
+		known[k.Index] = k
+	}
+	p.known[r.Platform] = known
+}
+
+// lockPause is how often a lock that is held is tried again.
+const lockPause = 10 * time.Millisecond
+
+// sleep waits, unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,267 @@
+package kernel
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"myriad/kernel/fabric"
+	"myriad/kernel/netns"
+	"myriad/kernel/rtnl"
+	"myriad/program"
+)
+
+// spine is the namespace that joins the racks of a platform. Its links are
+// the trunks' ends: with eBPF r<rack>, with bridges r<rack>.<network>, and a
+// bridge for each network.
+type spine struct {
+	conn  *rtnl.Conn
+	links map[string]rtnl.LinkInfo
+	ipv6  bool
+}
+
+// firstTrunk is the index of rack 0's trunk in the spine, which is where the
+// fabric looks for it.
+const firstTrunk = 16
+
+// trunkMTU is that of every trunk of an eBPF fabric: its macvlans may have
+// less, never more.
+const trunkMTU = 65535
+
+// makeSpine opens a platform's spine, and makes it if there is none.
+func (p *Pnode) makeSpine(platform string) (s *spine, made bool, err error) {
+	path := p.spine(platform)
+	var ns int
+	if netns.Pinned(path) {
+		ns, err = netns.Open(path)
+	} else {
+		made = true
+		if err = netns.Unpin(path); err == nil { // half of a Pin
+			ns, err = netns.Make(nil)
+		}
+		if err == nil {
+			if err = netns.Pin(ns, path); err != nil {
+				unix.Close(ns)
+			}
+		}
+	}
+	if err != nil {
+		return nil, made, err
+	}
+	defer unix.Close(ns)
+	s, err = enterSpine(ns)
+	return s, made, err
+}
+
+// enterSpine looks at a spine.
+func enterSpine(ns int) (*spine, error) {
+	s := &spine{ipv6: hasIPv6()}
+	err := netns.Do(ns, func() (err error) {
+		s.conn, err = rtnl.Open()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.conn.Grow(1 << 20)
+	if err := s.read(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *spine) close() { s.conn.Close() }
+
+func (s *spine) read() error {
+	var err error
+	for range 5 {
+		s.links = map[string]rtnl.LinkInfo{}
+		if err = s.conn.Read(&rtnl.Dump{Links: func(l *rtnl.LinkInfo) { s.links[l.Name] = *l }}); err != rtnl.ErrChanged {
+			break
+		}
+	}
+	return err
+}
+
+// trunkOf reads the name of a trunk's end: of which rack, and with bridges of
+// which network; network is 0 with eBPF.
+func trunkOf(name string) (rack uint32, network uint16, ok bool) {
+	name, ok = strings.CutPrefix(name, "r")
+	if !ok {
+		return 0, 0, false
+	}
+	first, second, bridged := strings.Cut(name, ".")
+	k, err := strconv.ParseUint(first, 10, 32)
+	if err != nil {
+		return 0, 0, false
+	}
+	if !bridged {
+		return uint32(k), 0, true
+	}
+	n, err := strconv.ParseUint(second, 10, 16)
+	return uint32(k), uint16(n), err == nil && n > 0
+}
+
+func trunkName(rack uint32, network uint16) string {
+	if network == 0 {
+		return fmt.Sprintf("r%d", rack)
+	}
+	return fmt.Sprintf("r%d.%d", rack, network)
+}
+
+// trunk names one trunk.
+type trunk struct {
+	rack    uint32
+	network uint16
+}
+
+// trunks lists what a program needs.
+func trunks(want *program.Program) map[trunk]bool {
+	out := map[trunk]bool{}
+	for i := range want.Racks {
+		r := &want.Racks[i]
+		if want.Fabric == program.FabricEBPF {
+			out[trunk{r.Index, 0}] = true
+			continue
+		}
+		for _, f := range r.Vifaces {
+			out[trunk{r.Index, f.Network}] = true
+		}
+	}
+	return out
+}
+
+// prune removes the trunks and bridges that are not wanted, and the trunks of
+// racks that were lost: what is left of those may take a while to vanish.
+func (s *spine) prune(want *program.Program, lost map[uint32]bool) (writes int, err error) {
+	keep := trunks(want)
+	networks := map[uint16]bool{}
+	for t := range keep {
+		networks[t.network] = true
+	}
+	var b rtnl.Batch
+	for name, l := range s.links {
+		rack, network, ok := trunkOf(name)
+		gone := ok && l.Kind == rtnl.Veth && (!keep[trunk{rack, network}] || lost[rack])
+		gone = gone || l.Kind == rtnl.Bridge && !networks[uint16(l.Index-firstBridge)]
+		if gone {
+			b.SetLink(&rtnl.Link{Index: l.Index, Group: goneGroup, Label: name})
+			delete(s.links, name)
+		}
+	}
+	if b.Len() == 0 {
+		return 0, nil
+	}
+	writes = b.Len()
+	b.DelGroup(goneGroup)
+	var first error
+	err = s.conn.DoEach(&b, func(_ int, e *rtnl.OpError) {
+		if e.Errno != unix.ENODEV && first == nil { // it vanished meanwhile, as it should
+			first = e
+		}
+	})
+	if err == nil {
+		err = first
+	}
+	return writes, err
+}
+
+// join makes the trunks that are missing, and the forwarding plane match.
+func (s *spine) join(want *program.Program, racks map[uint32]Rack) (writes int, err error) {
+	if want.Fabric == program.FabricBridge {
+		return s.bridge(want, racks)
+	}
+	var ends []int32
+	missing := map[trunk]*program.Network{}
+	for t := range trunks(want) {
+		ends = append(ends, firstTrunk+int32(t.rack))
+		if l, ok := s.links[trunkName(t.rack, 0)]; !ok || !l.Up {
+			missing[t] = nil
+		}
+	}
+	if writes, err = s.makeTrunks(missing, racks); err != nil || len(ends) == 0 {
+		return writes, err
+	}
+	f, n, err := fabric.Ensure(s.conn, ends, want)
+	if err != nil {
+		return writes + n, err
+	}
+	return writes + n, f.Close()
+}
+
+// makeTrunks makes trunks of racks: with eBPF fit for every network, and else
+// for the one that is given.
+func (s *spine) makeTrunks(missing map[trunk]*program.Network, racks map[uint32]Rack) (writes int, err error) {
+	var b rtnl.Batch
+	free := int32(firstPort)
+	for _, l := range s.links {
+		free = max(free, l.Index)
+	}
+	for t, n := range missing {
+		name := trunkName(t.rack, t.network)
+		if l, ok := s.links[name]; ok { // it is down
+			b.SetLink(&rtnl.Link{Index: l.Index, Up: true, Label: name})
+			continue
+		}
+		ns, err := netns.Open(racks[t.rack].Netns())
+		if err != nil {
+			return 0, err
+		}
+		defer unix.Close(ns)
+		if n != nil {
+			// The peer gets the index it asks for only if this end asks for one.
+			free++
+			b.NewLink(&rtnl.Link{Index: free, Name: name, Kind: rtnl.Veth, MTU: uint32(n.MTU),
+				Peer: &rtnl.Link{Index: firstPort + int32(n.ID), Name: fmt.Sprintf("t%d", n.ID), MTU: uint32(n.MTU), Netns: ns}})
+			continue
+		}
+		index := firstTrunk + int32(t.rack)
+		b.NewLink(&rtnl.Link{Index: index, Name: name, Kind: rtnl.Veth, MTU: trunkMTU,
+			Peer: &rtnl.Link{Index: firstIndex, Name: "tr0", MTU: trunkMTU, Netns: ns}})
+		if s.ipv6 {
+			b.SetLink(&rtnl.Link{Index: index, IPv6: rtnl.IPv6Quiet, Label: name})
+		}
+		b.SetLink(&rtnl.Link{Index: index, Up: true, Label: name})
+	}
+	return b.Len(), s.conn.Do(&b)
+}
+
+// bridge makes a bridge for each network, with a trunk to each rack that has
+// vifaces in it.
+func (s *spine) bridge(want *program.Program, racks map[uint32]Rack) (writes int, err error) {
+	networks := networksOf(want.Networks)
+	missing := map[trunk]*program.Network{}
+	wanted := trunks(want)
+	for t := range wanted {
+		if _, ok := s.links[trunkName(t.rack, t.network)]; !ok {
+			missing[t] = networks[t.network]
+		}
+	}
+	if writes, err = s.makeTrunks(missing, racks); err != nil {
+		return writes, err
+	}
+	if writes > 0 {
+		if err := s.read(); err != nil {
+			return writes, err
+		}
+	}
+	var b rtnl.Batch
+	done := map[uint16]bool{}
+	for t := range wanted {
+		n := networks[t.network]
+		if !done[n.ID] {
+			var have *rtnl.LinkInfo
+			if l, ok := s.links[fmt.Sprintf("br%d", n.ID)]; ok {
+				have = &l
+			}
+			ensureBridge(&b, have, n, s.ipv6)
+			done[n.ID] = true
+		}
+		end := s.links[trunkName(t.rack, t.network)]
+		ensurePort(&b, &end, firstBridge+int32(n.ID), n, s.ipv6)
+	}
+	return writes + b.Len(), s.conn.Do(&b)
+}
