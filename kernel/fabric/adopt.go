@@ -80,11 +80,11 @@ func openMaps(prog *ebpf.Program, maps map[string]**ebpf.Map) error {
 		if err != nil {
 			return errors.Join(err, m.Close())
 		}
-		slot := maps[info.Name]
-		if slot == nil || *slot != nil {
-			return errors.Join(fmt.Errorf("%q is not one of its maps", info.Name), m.Close())
+		if slot := maps[info.Name]; slot != nil && *slot == nil {
+			*slot = m
+		} else if err := m.Close(); err != nil { // of constants
+			return err
 		}
-		*slot = m
 	}
 	for name, slot := range maps {
 		if *slot == nil {

@@ -33,8 +33,12 @@ type space struct {
 }
 
 const (
-	labMTU  = 1500
-	trunkUp = 2 // index of tr0 in its rack, of eth0 in its vnode
+	labMTU = 1500
+	// The index of tr0 in its rack differs from those in vnodes: before
+	// Linux 6.14, a link made from there into another namespace may not have
+	// the index of any link here.
+	trunkIndex = 1000
+	ethIndex   = 2 // of eth0 in its vnode; eth1 is next
 )
 
 // newLab makes the racks and vnodes of a program, attached to its fabric.
@@ -99,10 +103,10 @@ func (l *lab) addRack(index uint32) {
 	end := int32(firstTrunk + index)
 	l.spine.do(l, func(b *rtnl.Batch) {
 		b.NewLink(&rtnl.Link{Index: end, Name: fmt.Sprintf("r%d", index), Kind: rtnl.Veth, MTU: labMTU,
-			Peer: &rtnl.Link{Index: trunkUp, Name: "tr0", MTU: labMTU, Netns: r.ns}})
+			Peer: &rtnl.Link{Index: trunkIndex, Name: "tr0", MTU: labMTU, Netns: r.ns}})
 	})
 	l.spine.up(l, end)
-	r.up(l, trunkUp)
+	r.up(l, trunkIndex)
 	l.racks[index] = r
 }
 
@@ -136,9 +140,9 @@ func (l *lab) addViface(p *program.Program, rack uint32, v program.Viface) *spac
 	name, addr := l.name(p, v)
 	vnode := l.space()
 	l.racks[rack].do(l, func(b *rtnl.Batch) {
-		b.NewLink(&rtnl.Link{Index: trunkUp, Name: "eth0", Kind: rtnl.Macvlan, Parent: trunkUp, MTU: labMTU, MAC: v.Address(), Netns: vnode.ns})
+		b.NewLink(&rtnl.Link{Index: ethIndex, Name: "eth0", Kind: rtnl.Macvlan, Parent: trunkIndex, MTU: labMTU, MAC: v.Address(), Netns: vnode.ns})
 	})
-	vnode.start(l, trunkUp, addr)
+	vnode.start(l, ethIndex, addr)
 	l.vnodes[name] = vnode
 	return vnode
 }
@@ -177,11 +181,11 @@ func (l *lab) addVeth(p *program.Program, rack uint32, v program.Viface, end int
 	vnode, r := l.space(), l.racks[rack]
 	r.do(l, func(b *rtnl.Batch) {
 		b.NewLink(&rtnl.Link{Index: end, Name: fmt.Sprintf("v%d", end), Kind: rtnl.Veth, MTU: labMTU,
-			Peer: &rtnl.Link{Index: trunkUp, Name: "eth0", MTU: labMTU, MAC: v.Address(), Netns: vnode.ns}})
+			Peer: &rtnl.Link{Index: ethIndex, Name: "eth0", MTU: labMTU, MAC: v.Address(), Netns: vnode.ns}})
 		join(b, end)
 	})
 	r.up(l, end)
-	vnode.start(l, trunkUp, addr)
+	vnode.start(l, ethIndex, addr)
 	l.vnodes[name] = vnode
 	return vnode
 }

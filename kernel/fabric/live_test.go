@@ -70,7 +70,7 @@ func TestDelivery(t *testing.T) {
 	wires := make([]wire, len(p.Racks))
 	for i := range p.Racks {
 		l.addRack(uint32(i))
-		wires[i] = l.wire(l.racks[uint32(i)], trunkUp)
+		wires[i] = l.wire(l.racks[uint32(i)], trunkIndex)
 	}
 	l.ensure(p)
 	for _, trial := range trials() {

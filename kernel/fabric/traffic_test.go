@@ -64,7 +64,7 @@ func (l *lab) addr(vnode string) netip.Addr {
 	l.Helper()
 	var addr netip.Addr
 	l.must(l.vnodes[vnode].conn.Read(&rtnl.Dump{Addrs: func(a *rtnl.AddrInfo) {
-		if a.Link == trunkUp {
+		if a.Link == ethIndex {
 			addr = a.Addr.Addr()
 		}
 	}}))
@@ -125,13 +125,13 @@ func TestGateway(t *testing.T) {
 	gateway := l.addViface(p, 0, p.Racks[0].Vifaces[1])
 	_, addr := l.name(p, second)
 	l.racks[0].do(l, func(b *rtnl.Batch) {
-		b.NewLink(&rtnl.Link{Index: 3, Name: "eth1", Kind: rtnl.Macvlan, Parent: trunkUp, MTU: labMTU, MAC: second.Address(), Netns: gateway.ns})
+		b.NewLink(&rtnl.Link{Index: ethIndex + 1, Name: "eth1", Kind: rtnl.Macvlan, Parent: trunkIndex, MTU: labMTU, MAC: second.Address(), Netns: gateway.ns})
 	})
-	gateway.start(l, 3, addr)
+	gateway.start(l, ethIndex+1, addr)
 	forward := []rtnl.Conf{{Setting: rtnl.IPv4Forwarding, Value: 1}}
 	gateway.do(l, func(b *rtnl.Batch) {
-		b.SetLink(&rtnl.Link{Index: 2, IPv4: forward})
-		b.SetLink(&rtnl.Link{Index: 3, IPv4: forward})
+		b.SetLink(&rtnl.Link{Index: ethIndex, IPv4: forward})
+		b.SetLink(&rtnl.Link{Index: ethIndex + 1, IPv4: forward})
 	})
 	any := netip.MustParsePrefix("0.0.0.0/0")
 	l.vnodes["1/1"].do(l, func(b *rtnl.Batch) { b.NewRoute(rtnl.Route{To: any, Via: netip.MustParseAddr("10.1.0.2")}) })
@@ -156,9 +156,9 @@ func TestBroadcast(t *testing.T) {
 		l.must(raw.Control(func(fd uintptr) {
 			err = errors.Join(
 				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
-				unix.SetsockoptIPMreqn(int(fd), unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: [4]byte{224, 0, 0, 251}, Ifindex: trunkUp}),
+				unix.SetsockoptIPMreqn(int(fd), unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, &unix.IPMreqn{Multiaddr: [4]byte{224, 0, 0, 251}, Ifindex: ethIndex}),
 				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_LOOP, 0),
-				unix.SetsockoptIPMreqn(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: trunkUp}),
+				unix.SetsockoptIPMreqn(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_IF, &unix.IPMreqn{Ifindex: ethIndex}),
 			)
 		}))
 		l.must(err)

@@ -154,7 +154,7 @@ func TestVeth(t *testing.T) {
 	l.ensure(p)
 	veths := map[uint32]*Veth{}
 	ensure := func(rack uint32, ends map[int32]program.MAC) (writes int) {
-		v, writes, err := EnsureVeth(l.racks[rack].conn, ends)
+		v, writes, err := EnsureVeth(l.racks[rack].conn, trunkIndex, ends)
 		l.must(err)
 		t.Cleanup(func() { v.Close() })
 		veths[rack] = v
@@ -196,7 +196,7 @@ func TestVeth(t *testing.T) {
 	l.checkTCP("2/5", "2/1")
 
 	// A neighbour's address, or one of the network's that is free.
-	w := l.wire(l.vnodes["1/1"], trunkUp)
+	w := l.wire(l.vnodes["1/1"], ethIndex)
 	w.send(l, frame(program.MACOf(1, 10), program.MACOf(1, 2), typeIPv4))
 	w.send(l, frame(program.MACOf(1, 10), program.MACOf(1, 99), typeIPv4))
 	spoofed := func() uint64 { return vethCount(t, veths[0])["drop_spoofed_source"] }

@@ -19,19 +19,18 @@ type Veth struct {
 	objects vethObjects
 }
 
-const (
-	vethBlock = 1 // of the rack's namespace: tr0 and the pairs' host ends
-	vethTrunk = 2 // index of tr0
-)
+// vethBlock is the block of the rack's namespace that the rack's end of the
+// trunk and the pairs' host ends share.
+const vethBlock = 1
 
 var vethName = fmt.Sprintf("myriad_veth_%.4x", sha256.Sum256(_VethBytes))
 
-// EnsureVeth makes the rack that c belongs to pass frames between its trunk
-// and the host ends of pairs, each of which stands for one Ethernet address.
-// Links join with Join; which of them have is for the caller to know. It
-// returns the number of writes: none where all is as it should be.
-func EnsureVeth(c *rtnl.Conn, ends map[int32]program.MAC) (*Veth, int, error) {
-	old, err := findVeth(c)
+// EnsureVeth makes the rack that c belongs to pass frames between its end of
+// the trunk and the host ends of pairs, each of which stands for one Ethernet
+// address. Links join with Join; which of them have is for the caller to know.
+// It returns the number of writes: none where all is as it should be.
+func EnsureVeth(c *rtnl.Conn, trunk int32, ends map[int32]program.MAC) (*Veth, int, error) {
+	old, err := findVeth(c, trunk)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -42,14 +41,14 @@ func EnsureVeth(c *rtnl.Conn, ends map[int32]program.MAC) (*Veth, int, error) {
 		}
 		return old, writes, nil
 	}
-	v, err := loadVethFor(ends, old)
+	v, err := loadVethFor(trunk, ends, old)
 	if old != nil {
 		err = errors.Join(err, old.Close())
 	}
 	if err != nil {
 		return nil, 0, err
 	}
-	writes, err := v.attach(c)
+	writes, err := v.attach(c, trunk)
 	if err != nil {
 		return nil, writes, errors.Join(err, v.Close())
 	}
@@ -67,9 +66,9 @@ func (v *Veth) Close() error { return v.objects.Close() }
 
 // findVeth gets back to the program that a rack runs; nil if there is none of
 // this version.
-func findVeth(c *rtnl.Conn) (*Veth, error) {
+func findVeth(c *rtnl.Conn, trunk int32) (*Veth, error) {
 	var id uint32
-	err := c.Read(&rtnl.Dump{FilterLink: vethTrunk, FilterHook: rtnl.Ingress, Filters: func(f *rtnl.FilterInfo) {
+	err := c.Read(&rtnl.Dump{FilterLink: trunk, FilterHook: rtnl.Ingress, Filters: func(f *rtnl.FilterInfo) {
 		if f.Name == vethName {
 			id = f.ProgID
 		}
@@ -89,9 +88,12 @@ func findVeth(c *rtnl.Conn) (*Veth, error) {
 }
 
 // loadVethFor loads the program with room for as many ends again.
-func loadVethFor(ends map[int32]program.MAC, old *Veth) (*Veth, error) {
+func loadVethFor(trunk int32, ends map[int32]program.MAC, old *Veth) (*Veth, error) {
 	spec, err := loadVeth()
 	if err != nil {
+		return nil, err
+	}
+	if err := spec.Variables[vethVarTrunk].Set(uint32(trunk)); err != nil {
 		return nil, err
 	}
 	room := uint32(max(len(ends)*4, 2*program.RackVnodes))
@@ -144,11 +146,11 @@ func (v *Veth) write(ends map[int32]program.MAC) (int, error) {
 	return writes, nil
 }
 
-// attach makes the block, which tr0 is the first to have, and puts the program
-// onto it.
-func (v *Veth) attach(c *rtnl.Conn) (int, error) {
+// attach makes the block, which the trunk is the first to have, and puts the
+// program onto it.
+func (v *Veth) attach(c *rtnl.Conn, trunk int32) (int, error) {
 	var b rtnl.Batch
-	v.Join(&b, vethTrunk)
+	v.Join(&b, trunk)
 	b.SetFilter(&rtnl.Filter{Link: rtnl.BlockLink, Hook: vethBlock, Prog: v.objects.Veth.FD(), Name: vethName})
 	return attach(c, &b)
 }

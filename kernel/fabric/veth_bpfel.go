@@ -20,6 +20,7 @@ const (
 	vethMapReceivers = "receivers"
 	vethMapSenders   = "senders"
 	vethProgVeth     = "veth"
+	vethVarTrunk     = "trunk"
 )
 
 // loadVeth returns the embedded CollectionSpec for veth.
@@ -80,6 +81,7 @@ type vethMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type vethVariableSpecs struct {
+	Trunk *ebpf.VariableSpec `ebpf:"trunk"`
 }
 
 // vethObjects contains all objects after they have been loaded into the kernel.
@@ -119,6 +121,7 @@ func (m *vethMaps) Close() error {
 //
 // It can be passed to loadVethObjects or ebpf.CollectionSpec.LoadAndAssign.
 type vethVariables struct {
+	Trunk *ebpf.Variable `ebpf:"trunk"`
 }
 
 // vethPrograms contains all programs after they have been loaded into the kernel.

@@ -7,7 +7,8 @@
 
 #include "fabric.h"
 
-enum { TRUNK = 2 }; /* the index of tr0 in every rack's namespace */
+/* The index of tr0 in the rack's namespace, set at load. */
+const volatile u32 trunk = 0;
 
 /* The address that may be sent from, by the host end's index. */
 struct {
@@ -36,12 +37,12 @@ int veth(struct __sk_buff *skb)
 
 	if (frame + ETHER_LEN > (void *)(long)skb->data_end)
 		return drop(DROP_MALFORMED);
-	if (from != TRUNK) {
+	if (from != trunk) {
 		own = map_lookup(&senders, &from);
 		if (!own || *own != mac_at(frame + 6))
 			return drop(DROP_SPOOFED_SOURCE);
 		/* As if it had arrived at the other end: no queue between. */
-		return redirect_peer(TRUNK, 0);
+		return redirect_peer(trunk, 0);
 	}
 	address = mac_at(frame);
 	to = map_lookup(&receivers, &address);
