@@ -41,8 +41,8 @@
 //     name.
 //   - Negative numbers in brackets are refused. ClusterShell counts n[-5] and
 //     n-5 as two nodes of the same name; here a set is one of names.
-//   - Only what is documented is a number: ClusterShell reads n[1-2-3], n[+1]
-//     and n[1_0] by accident of its parser. Digits are ASCII.
+//   - Only what is documented is a number: ClusterShell reads n[1-2-3], n[+1],
+//     n[1_0] and n[]5 by accident of its parser. Digits are ASCII.
 //   - Without a Resolver, groups and wildcards are errors instead of names.
 //   - A name is text from its 33rd index on, and so is a string of more than 18
 //     digits; brackets there are refused.
