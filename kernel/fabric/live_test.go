@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel/netns"
+	"myriad/program"
 )
 
 // wire is a packet socket on a link: it sends frames as they are, and gets
@@ -126,5 +127,59 @@ func (x *trial) check(t *testing.T, got []byte) {
 	}
 	if !bytes.Equal(got, want) {
 		t.Errorf("arrives as\n%x, want\n%x", got, want)
+	}
+}
+
+// BenchmarkARP is a request from a rack and its reply, with the system calls
+// that send and receive them.
+func BenchmarkARP(b *testing.B) {
+	l := newSpine(b)
+	l.addRack(0)
+	w := l.wire(l.racks[0], trunkIndex)
+	l.ensure(testProgram())
+	ask := request(lan, 1, lan.Addr(10))
+	for b.Loop() {
+		w.send(l, ask)
+		if w.next(l) == nil {
+			b.Fatal("no reply")
+		}
+	}
+}
+
+// BenchmarkBroadcast is a frame for all of a network of 33, and one copy of it
+// received; it reports the time for each member.
+func BenchmarkBroadcast(b *testing.B) {
+	const members = 32
+	l := newSpine(b)
+	l.addRack(0)
+	p := crowd(1 + members)
+	p.Networks[0].Broadcast = true
+	w := l.wire(l.racks[0], trunkIndex)
+	l.ensure(p)
+	all := frame(broadcast, program.MACOf(1, 1), typeIPv4)
+	for b.Loop() {
+		w.send(l, all)
+		for range members {
+			if w.next(l) == nil {
+				b.Fatal("a copy is missing")
+			}
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/members, "ns/member")
+}
+
+// BenchmarkEnsure is what finding the fabric of 40 racks and 40,000 vnodes,
+// and nothing to do, costs.
+func BenchmarkEnsure(b *testing.B) {
+	p := crowd(40000)
+	l := newSpine(b)
+	for k := range p.Racks {
+		l.addRack(uint32(k))
+	}
+	l.ensure(p)
+	for b.Loop() {
+		if writes := l.ensure(p); writes != 0 {
+			b.Fatalf("%d writes, want 0", writes)
+		}
 	}
 }

@@ -236,15 +236,16 @@ NOINLINE int seldom(struct __sk_buff *skb)
 {
 	struct other sender, receiver;
 	struct arp arp;
-	u64 to;
+	u64 head[2] = {}, to, from;
 	u16 type;
 
-	if (skb_load_bytes(skb, 0, &arp, ETHER_LEN))
+	if (skb_load_bytes(skb, 0, head, ETHER_LEN))
 		return drop(DROP_MALFORMED);
-	to = (u64)arp.to[0] << 40 | (u64)arp.to[1] << 32 | (u32)arp.to[2] << 24 | arp.to[3] << 16 | arp.to[4] << 8 | arp.to[5];
-	receiver.mac = (u64)arp.from[0] << 40 | (u64)arp.from[1] << 32 | (u32)arp.from[2] << 24 | arp.from[3] << 16 | arp.from[4] << 8 | arp.from[5];
-	type = swap16(arp.type);
-	if (!find_mac(receiver.mac, &sender) || sender.trunk != skb->ingress_ifindex)
+	to = swap64(head[0]) >> 16;
+	from = swap64(head[0] >> 48 | head[1] << 16);
+	type = from;
+	from >>= 16;
+	if (!find_mac(from, &sender) || sender.trunk != skb->ingress_ifindex)
 		return drop(DROP_SPOOFED_SOURCE);
 
 	if (type == ETHER_ARP) {
