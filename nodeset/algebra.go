@@ -5,14 +5,14 @@ import (
 	"slices"
 )
 
-// operation says what of two sets stays, as a mask of the three regions into
-// which they part each other.
+// operation says what of two sets stays: bit r is set if region r does. Bit 0
+// of a region says whether it is in the left set, bit 1 in the right one.
 type operation uint8
 
 const (
-	leftOnly operation = 1 << iota
-	inBoth
-	rightOnly
+	leftOnly  operation = 1 << 0b01
+	rightOnly operation = 1 << 0b10
+	inBoth    operation = 1 << 0b11
 
 	union               = leftOnly | inBoth | rightOnly
 	difference          = leftOnly
@@ -63,8 +63,10 @@ func (c *calc) combine(a, b *axis, op operation) *axis {
 		return pick(b, op&rightOnly != 0)
 	case b == nil:
 		return pick(a, op&leftOnly != 0)
-	case a.spans[0].sub == nil:
-		return c.sweep(a, b, op)
+	case a.last():
+		out := sweep(a.spans, b.spans, op)
+		c.spend(len(out))
+		return newAxis(out, nil)
 	}
 	key := work{a, b, op}
 	if r, ok := c.done[key]; ok {
@@ -73,7 +75,7 @@ func (c *calc) combine(a, b *axis, op operation) *axis {
 	if c.done == nil {
 		c.done = make(map[work]*axis)
 	}
-	r := c.sweep(a, b, op)
+	r := c.sweepNested(a, b, op)
 	c.done[key] = r
 	return r
 }
@@ -85,79 +87,6 @@ func pick(a *axis, keep bool) *axis {
 	return nil
 }
 
-// sweep goes through both lists of spans once, from low to high, cutting them
-// where the other one begins or ends.
-func (c *calc) sweep(a, b *axis, op operation) *axis {
-	left, right := cursor{rest: a.spans}, cursor{rest: b.spans}
-	left.next()
-	right.next()
-	var out []span
-	for (left.ok || right.ok) && !c.exceeded() {
-		l, r := &left.span, &right.span
-		switch {
-		case !right.ok || left.ok && l.hi < r.lo:
-			out = c.keep(out, *l, op&leftOnly != 0)
-			left.next()
-		case !left.ok || r.hi < l.lo:
-			out = c.keep(out, *r, op&rightOnly != 0)
-			right.next()
-		case l.lo < r.lo:
-			out = c.keep(out, span{l.lo, r.lo - 1, l.sub}, op&leftOnly != 0)
-			l.lo = r.lo
-		case r.lo < l.lo:
-			out = c.keep(out, span{r.lo, l.lo - 1, r.sub}, op&rightOnly != 0)
-			r.lo = l.lo
-		default:
-			s := span{l.lo, min(l.hi, r.hi), nil}
-			keep := op&inBoth != 0
-			if l.sub != nil {
-				s.sub = c.combine(l.sub, r.sub, op)
-				keep = s.sub != nil
-			}
-			out = c.keep(out, s, keep)
-			left.skip(s.hi)
-			right.skip(s.hi)
-		}
-	}
-	return newAxis(out)
-}
-
-// cursor is a list of spans of which the first is being consumed.
-type cursor struct {
-	span
-	ok   bool
-	rest []span
-}
-
-func (c *cursor) next() {
-	if c.ok = len(c.rest) > 0; c.ok {
-		c.span, c.rest = c.rest[0], c.rest[1:]
-	}
-}
-
-// skip drops the ranks up to hi.
-func (c *cursor) skip(hi rank) {
-	if c.hi > hi {
-		c.lo = hi + 1
-		return
-	}
-	c.next()
-}
-
-// keep appends s, joined to the last span where they touch and are followed
-// by the same.
-func (c *calc) keep(out []span, s span, keep bool) []span {
-	if !keep {
-		return out
-	}
-	if n := len(out); n > 0 && out[n-1].hi+1 == s.lo && c.same(out[n-1].sub, s.sub) {
-		out[n-1].hi = s.hi
-		return out
-	}
-	c.spend(1)
-	return append(out, s)
-}
-
 // same says whether two axes are the same set.
 func (c *calc) same(a, b *axis) bool {
 	if a == b {
@@ -166,51 +95,20 @@ func (c *calc) same(a, b *axis) bool {
 	if a == nil || b == nil || a.count != b.count || len(a.spans) != len(b.spans) {
 		return false
 	}
-	leaf := a.spans[0].sub == nil
-	if !leaf {
-		if r, ok := c.equal[[2]*axis{a, b}]; ok {
-			return r
-		}
-		if c.equal == nil {
-			c.equal = make(map[[2]*axis]bool)
-		}
+	if a.last() {
+		return slices.Equal(a.spans, b.spans)
 	}
-	n := 0
-	r := slices.EqualFunc(a.spans, b.spans, func(x, y span) bool {
-		n++
-		return x.lo == y.lo && x.hi == y.hi && c.same(x.sub, y.sub)
-	})
-	c.spend(n)
-	if !leaf {
-		c.equal[[2]*axis{a, b}] = r
+	pair := [2]*axis{a, b}
+	if r, ok := c.equal[pair]; ok {
+		return r
 	}
+	if c.equal == nil {
+		c.equal = make(map[[2]*axis]bool)
+	}
+	c.spend(len(a.spans))
+	r := slices.Equal(a.spans, b.spans) && slices.EqualFunc(a.subs, b.subs, c.same)
+	c.equal[pair] = r
 	return r
-}
-
-// unite is the union of many axes, in a time that stays near linear in their
-// spans however many they are.
-func (c *calc) unite(axes []*axis) *axis {
-	switch {
-	case len(axes) == 0:
-		return nil
-	case len(axes) == 1:
-		return axes[0]
-	case axes[0].spans[0].sub != nil:
-		mid := len(axes) / 2
-		return c.combine(c.unite(axes[:mid]), c.unite(axes[mid:]), union)
-	}
-	n := 0
-	for _, a := range axes {
-		n += len(a.spans)
-	}
-	if !c.spend(n) {
-		return nil
-	}
-	spans := make([]span, 0, n)
-	for _, a := range axes {
-		spans = append(spans, a.spans...)
-	}
-	return newAxis(tidy(spans))
 }
 
 // merge applies op to two sets, shape by shape.

@@ -16,24 +16,24 @@ import (
 // equal sets have equal axes. The empty set is the nil axis.
 type axis struct {
 	spans []span
-	count int // vectors; math.MaxInt stands for anything larger
+	subs  []*axis // what follows each span; nil in the last dimension
+	count int     // vectors; math.MaxInt stands for anything larger
 }
 
-// span is the ranks lo to hi, both included. In the last dimension sub is nil.
-type span struct {
-	lo, hi rank
-	sub    *axis
-}
+// span is the ranks lo to hi, both included.
+type span struct{ lo, hi rank }
 
-func newAxis(spans []span) *axis {
+func (s span) len() int { return int(s.hi - s.lo + 1) }
+
+func newAxis(spans []span, subs []*axis) *axis {
 	if len(spans) == 0 {
 		return nil
 	}
-	a := &axis{spans: spans}
-	for _, s := range spans {
-		n := int(s.hi - s.lo + 1)
-		if s.sub != nil {
-			n = times(n, s.sub.count)
+	a := &axis{spans: spans, subs: subs}
+	for i, s := range spans {
+		n := s.len()
+		if subs != nil {
+			n = times(n, subs[i].count)
 		}
 		a.count = plus(a.count, n)
 	}
@@ -42,20 +42,28 @@ func newAxis(spans []span) *axis {
 
 // newProduct is every vector with one rank out of each list of spans.
 func newProduct(dims [][]span) *axis {
-	var a *axis
-	for _, spans := range slices.Backward(dims) {
-		spans = slices.Clone(spans)
-		for i := range spans {
-			spans[i].sub = a
-		}
-		a = newAxis(spans)
+	last := len(dims) - 1
+	a := newAxis(dims[last], nil)
+	for _, spans := range slices.Backward(dims[:last]) {
+		a = newAxis(spans, slices.Repeat([]*axis{a}, len(spans)))
 	}
 	return a
 }
 
+// last says whether the axis is of the last dimension.
+func (a *axis) last() bool { return a.subs == nil }
+
+// sub is what follows the span at place i, nil in the last dimension.
+func (a *axis) sub(i int) *axis {
+	if a.subs == nil {
+		return nil
+	}
+	return a.subs[i]
+}
+
 // dims is the number of indexes of each vector.
 func (a *axis) dims() (n int) {
-	for ; a != nil; a = a.spans[0].sub {
+	for ; a != nil; a = a.sub(0) {
 		n++
 	}
 	return n
@@ -70,7 +78,7 @@ func (a *axis) contains(v []rank) bool {
 		if i == len(a.spans) || a.spans[i].lo > r {
 			return false
 		}
-		a = a.spans[i].sub
+		a = a.sub(i)
 	}
 	return true
 }

@@ -70,15 +70,13 @@ func (a *axis) fold() []box {
 // product is the box that a is, or nil if it takes several.
 func (a *axis) product() (b box) {
 	c := newCalc()
-	for ; a != nil; a = a.spans[0].sub {
-		side := make([]span, len(a.spans))
-		for i, s := range a.spans {
-			if !c.same(s.sub, a.spans[0].sub) {
+	for ; a != nil; a = a.sub(0) {
+		for _, sub := range a.subs {
+			if !c.same(sub, a.subs[0]) {
 				return nil
 			}
-			side[i] = span{lo: s.lo, hi: s.hi}
 		}
-		b = append(b, newAxis(tidy(side)))
+		b = append(b, newAxis(a.spans, nil))
 	}
 	return b
 }
@@ -88,14 +86,14 @@ func (a *axis) rows() int {
 	known := make(map[*axis]int)
 	var count func(a *axis) int
 	count = func(a *axis) (n int) {
-		if a.spans[0].sub == nil {
+		if a.last() {
 			return 1
 		}
 		if n, ok := known[a]; ok {
 			return n
 		}
-		for _, s := range a.spans {
-			n = plus(n, times(int(s.hi-s.lo+1), count(s.sub)))
+		for i, s := range a.spans {
+			n = plus(n, times(s.len(), count(a.subs[i])))
 		}
 		known[a] = n
 		return n
@@ -119,7 +117,7 @@ type side struct {
 func newSide(spans []span) *side {
 	s := &side{min: spans[0].lo, max: spans[len(spans)-1].hi, spans: spans, tidy: true, shared: true}
 	for _, sp := range spans {
-		s.count += int(sp.hi - sp.lo + 1)
+		s.count += sp.len()
 		s.sum += scramble(uint64(sp.hi)+1) - scramble(uint64(sp.lo))
 	}
 	return s
@@ -180,7 +178,7 @@ func newFolding(sides []*side) folding {
 func (f folding) box() box {
 	b := make(box, len(f.sides))
 	for i, s := range f.sides {
-		b[i] = newAxis(s.order())
+		b[i] = newAxis(s.order(), nil)
 	}
 	return b
 }

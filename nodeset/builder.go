@@ -75,9 +75,10 @@ func (b *builder) finish() *Set {
 
 // points is the axis of single vectors, given one after the other.
 func (c *calc) points(ranks []rank, dims int) *axis {
+	c.spend(len(ranks))
 	if dims == 1 {
 		slices.Sort(ranks)
-		return c.group(len(ranks), func(i int) (rank, *axis) { return ranks[i], nil })
+		return line(len(ranks), func(i int) rank { return ranks[i] })
 	}
 	vectors := make([][]rank, 0, len(ranks)/dims)
 	for v := range slices.Chunk(ranks, dims) {
@@ -90,30 +91,29 @@ func (c *calc) points(ranks []rank, dims int) *axis {
 // nest is the axis of sorted vectors that agree in their first depth ranks.
 func (c *calc) nest(vectors [][]rank, depth int) *axis {
 	if depth == len(vectors[0])-1 {
-		return c.group(len(vectors), func(i int) (rank, *axis) { return vectors[i][depth], nil })
+		return line(len(vectors), func(i int) rank { return vectors[i][depth] })
 	}
-	var runs [][][]rank // vectors with the same rank at depth
+	var out layer
 	for start, i := 0, 1; i <= len(vectors); i++ {
-		if i == len(vectors) || vectors[i][depth] != vectors[start][depth] {
-			runs = append(runs, vectors[start:i])
+		r := vectors[start][depth]
+		if i == len(vectors) || vectors[i][depth] != r {
+			c.keep(&out, span{r, r}, c.nest(vectors[start:i], depth+1))
 			start = i
 		}
 	}
-	return c.group(len(runs), func(i int) (rank, *axis) {
-		return runs[i][0][depth], c.nest(runs[i], depth+1)
-	})
+	return newAxis(out.spans, out.subs)
 }
 
-// group is the axis of n ranks in ascending order, which may repeat, each with
-// what follows it.
-func (c *calc) group(n int, at func(int) (rank, *axis)) *axis {
+// line is the axis of n ranks in ascending order, which may repeat.
+func line(n int, at func(int) rank) *axis {
 	var spans []span
 	for i := range n {
-		r, sub := at(i)
-		if k := len(spans); k > 0 && spans[k-1].hi == r {
+		r := at(i)
+		if k := len(spans); k > 0 && r <= spans[k-1].hi+1 {
+			spans[k-1].hi = r
 			continue
 		}
-		spans = c.keep(spans, span{r, r, sub}, true)
+		spans = append(spans, span{r, r})
 	}
-	return newAxis(slices.Clip(spans))
+	return newAxis(slices.Clip(spans), nil)
 }

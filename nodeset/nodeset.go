@@ -21,7 +21,7 @@ type part struct {
 
 func newPart(shape string, a *axis) part {
 	p := part{shape: shape, axis: a}
-	if a != nil && a.spans[0].sub != nil {
+	if a != nil && !a.last() {
 		p.boxes = new(boxes)
 	}
 	return p
@@ -135,11 +135,11 @@ func (p part) each(do func(name []byte)) {
 	walk = func(buf []byte, a *axis, texts []string) {
 		buf = append(buf, texts[0]...)
 		n := len(buf)
-		for _, s := range a.spans {
+		for i, s := range a.spans {
 			for r := s.lo; r <= s.hi; r++ {
 				buf = r.appendTo(buf[:n])
-				if s.sub != nil {
-					walk(buf, s.sub, texts[1:])
+				if !a.last() {
+					walk(buf, a.subs[i], texts[1:])
 				} else {
 					do(append(buf, texts[1]...))
 				}

@@ -48,7 +48,7 @@ func (p *parser) addPattern(t term, b *builder) error {
 		if s := ranges[i]; s != nil {
 			dims[i] = s
 		}
-		names = times(names, newAxis(dims[i]).count)
+		names = times(names, newAxis(dims[i], nil).count)
 		p.calc.spend(len(dims[i]))
 	}
 	if names > maxNames {
@@ -92,7 +92,7 @@ func (p *parser) bracket(br bracket) ([]span, error) {
 		return spans, nil
 	}
 	var glued []span
-	for _, r := range newAxis(spans).runs() {
+	for _, r := range newAxis(spans, nil).runs() {
 		lo := br.before + string(r.appendBound(nil, r.lo))
 		hi := br.before + string(r.appendBound(nil, r.hi))
 		s, err := p.span(bounds{lo, hi, 1}, br.offset)
@@ -179,7 +179,7 @@ func (p *parser) span(b bounds, offset int) ([]span, error) {
 		spans := make([]span, n)
 		for i := range spans {
 			r := rankAt(lo + uint64(i)*b.step)
-			spans[i] = span{lo: r, hi: r}
+			spans[i] = span{r, r}
 		}
 		return spans, nil
 	}
@@ -189,7 +189,7 @@ func (p *parser) span(b bounds, offset int) ([]span, error) {
 		if !padded {
 			end = min(hi, pow10[width(lo)]-1)
 		}
-		spans = append(spans, span{lo: rankAt(lo), hi: rankAt(end)})
+		spans = append(spans, span{rankAt(lo), rankAt(end)})
 		lo = end + 1
 	}
 	return spans, nil

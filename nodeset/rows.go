@@ -60,7 +60,7 @@ func (a *axis) firstPass() (out folds, joined bool) {
 // each calls row for every row of a: its indexes but the last, as sides, and
 // the axis of the last.
 func (r *rowReader) each(a *axis, sides []*side, row func([]*side, *axis)) {
-	if a.spans[0].sub == nil {
+	if a.last() {
 		row(sides, a)
 		return
 	}
@@ -75,9 +75,9 @@ func (r *rowReader) sorted(a *axis) []element {
 	if ok {
 		return es
 	}
-	for _, s := range a.spans {
+	for place, s := range a.spans {
 		for i := s.lo; i <= s.hi; i++ {
-			es = append(es, element{i, s.sub})
+			es = append(es, element{i, a.subs[place]})
 		}
 	}
 	slices.SortFunc(es, func(x, y element) int { return compareText(x.index, y.index) })
@@ -126,10 +126,10 @@ func (s *side) without(i rank) *side {
 			continue
 		}
 		if sp.lo < i {
-			spans = append(spans, span{lo: sp.lo, hi: i - 1})
+			spans = append(spans, span{sp.lo, i - 1})
 		}
 		if i < sp.hi {
-			spans = append(spans, span{lo: i + 1, hi: sp.hi})
+			spans = append(spans, span{i + 1, sp.hi})
 		}
 	}
 	if spans == nil {
@@ -145,7 +145,7 @@ func (a *axis) distinct() (out folds) {
 	tails := &rowReader{tails: make(map[*axis]*side), singles: make(map[rank]*side)}
 	var walk func(a *axis, sides []*side)
 	walk = func(a *axis, sides []*side) {
-		if a.spans[0].sub == nil {
+		if a.last() {
 			out = append(out, newFolding(append(slices.Clone(sides), tails.tail(a))))
 			return
 		}
@@ -170,17 +170,18 @@ func (a *axis) groups(h hasher) (out []group) {
 	c := newCalc()
 	like := make(map[uint64][]int) // by hash of what follows
 next:
-	for _, s := range a.spans {
+	for place, s := range a.spans {
+		sub := a.subs[place]
 		one := newSide([]span{{lo: s.lo, hi: s.hi}})
-		key := h.hash(s.sub)
+		key := h.hash(sub)
 		for _, i := range like[key] {
-			if c.same(out[i].sub, s.sub) {
+			if c.same(out[i].sub, sub) {
 				out[i].side = out[i].side.plus(one)
 				continue next
 			}
 		}
 		like[key] = append(like[key], len(out))
-		out = append(out, group{one, s.sub})
+		out = append(out, group{one, sub})
 	}
 	for _, g := range out {
 		g.side.order()
@@ -194,7 +195,7 @@ func (a *axis) blocks() int {
 	known, h := make(map[*axis]int), make(hasher)
 	var count func(a *axis) int
 	count = func(a *axis) (n int) {
-		if a.spans[0].sub == nil {
+		if a.last() {
 			return 1
 		}
 		if n, ok := known[a]; ok {
@@ -219,8 +220,8 @@ func (h hasher) hash(a *axis) (sum uint64) {
 	if sum, ok := h[a]; ok {
 		return sum
 	}
-	for _, s := range a.spans {
-		sum = scramble(sum ^ scramble(uint64(s.lo)) ^ scramble(uint64(s.hi)<<1) ^ h.hash(s.sub))
+	for i, s := range a.spans {
+		sum = scramble(sum ^ scramble(uint64(s.lo)) ^ scramble(uint64(s.hi)<<1) ^ h.hash(a.sub(i)))
 	}
 	h[a] = sum
 	return sum

@@ -88,7 +88,7 @@ func (a *axis) slice(from, to int) (out []span) {
 		if to <= 0 {
 			break
 		}
-		n := int(s.hi - s.lo + 1)
+		n := s.len()
 		if from < n {
 			out = append(out, span{lo: s.lo + rank(max(from, 0)), hi: s.lo + rank(min(to, n)) - 1})
 		}
