@@ -125,6 +125,38 @@ func TestSpawn(t *testing.T) {
 	}
 }
 
+// TestOwnFiles: what is opened in such a visit is nobody else's, and gone
+// after it.
+func TestOwnFiles(t *testing.T) {
+	kerneltest.RequireRoot(t)
+	err := netns.Run(func(th *netns.Thread) error {
+		if err := th.OwnFiles(); err != nil {
+			return err
+		}
+		fd, err := th.Make()
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat("/proc/thread-self/fd/" + strconv.Itoa(fd)); err != nil {
+			t.Error(err)
+		}
+		mine, err := netns.IDOf(fd)
+		if err != nil {
+			return err
+		}
+		fds, _ := filepath.Glob("/proc/self/fd/*")
+		for _, path := range fds {
+			if got, err := netns.IDAt(path); err == nil && got == mine {
+				t.Errorf("%s of the process is the visit's", path)
+			}
+		}
+		return th.Home()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestPin(t *testing.T) {
 	fd := make1(t)
 	path := filepath.Join(t.TempDir(), "pinned name")

@@ -15,6 +15,7 @@ type Thread struct {
 	homeUTS int // -1 until the thread has left it
 	ns      int // directory /proc/thread-self/ns
 	moved   bool
+	spoilt  bool // it cannot go home
 }
 
 // Run calls fn on a thread of its own, which fn may move through namespaces
@@ -67,16 +68,30 @@ func run(fn func(*Thread) error, done chan error) {
 }
 
 func newThread() (*Thread, error) {
-	ns, err := unix.Open("/proc/thread-self/ns", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open /proc/thread-self/ns: %w", err)
+	t := &Thread{}
+	return t, t.openAll("/proc/thread-self/ns/net")
+}
+
+// openAll opens what a visit needs, and takes the namespace at home for the
+// one to go back to.
+func (t *Thread) openAll(home string) (err error) {
+	t.ns, t.homeNet, t.homeUTS = -1, -1, -1
+	if t.ns, err = unix.Open("/proc/thread-self/ns", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+		return fmt.Errorf("open /proc/thread-self/ns: %w", err)
 	}
-	t := &Thread{ns: ns, homeUTS: -1}
-	if t.homeNet, err = t.open("net"); err != nil {
-		unix.Close(ns)
-		return nil, fmt.Errorf("open the thread's network namespace: %w", err)
+	if t.homeNet, err = unix.Open(home, unix.O_RDONLY|unix.O_CLOEXEC, 0); err != nil {
+		t.closeAll()
+		return fmt.Errorf("open the thread's network namespace: %w", err)
 	}
-	return t, nil
+	return nil
+}
+
+func (t *Thread) closeAll() {
+	for _, fd := range []int{t.ns, t.homeNet, t.homeUTS} {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
 }
 
 func (t *Thread) open(kind string) (int, error) {
@@ -85,16 +100,14 @@ func (t *Thread) open(kind string) (int, error) {
 
 // goHome undoes every move, and says whether it could.
 func (t *Thread) goHome() bool {
-	ok := true
+	ok := !t.spoilt
 	if t.moved {
-		ok = unix.Setns(t.homeNet, unix.CLONE_NEWNET) == nil
+		ok = unix.Setns(t.homeNet, unix.CLONE_NEWNET) == nil && ok
 	}
 	if t.homeUTS >= 0 {
 		ok = unix.Setns(t.homeUTS, unix.CLONE_NEWUTS) == nil && ok
-		unix.Close(t.homeUTS)
 	}
-	unix.Close(t.homeNet)
-	unix.Close(t.ns)
+	t.closeAll()
 	return ok
 }
 
@@ -141,6 +154,20 @@ func (t *Thread) Hostname(name string) error {
 		return fmt.Errorf("set host name %s: %w", name, err)
 	}
 	return nil
+}
+
+// OwnFiles gives the thread a table of descriptors of its own, a copy of the
+// process's: what it opens from then on counts against a limit of its own, and
+// is known to no other thread. Values of package os, and of others that poll,
+// must not be made on it. The thread ends some time after the visit; what
+// should be closed sooner, fn closes.
+func (t *Thread) OwnFiles() error {
+	t.closeAll()
+	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
+		return fmt.Errorf("make a table of descriptors: %w", err)
+	}
+	t.spoilt = true
+	return t.openAll("/proc/self/ns/net")
 }
 
 // Spawn calls fn where a process it starts belongs to the network namespace
