@@ -22,7 +22,7 @@ type Topology struct {
 	Complete bool // routes between all vnetworks through gateway vnodes
 	Networks []Network
 	Vnodes   []Template
-	Routes   []Route
+	Routes   []Route                 // before those of Complete, where both lead to one destination
 	Groups   map[string]*nodeset.Set // group name → vnodes
 }
 
@@ -62,7 +62,7 @@ type Viface struct {
 	Name    string      // eth0, eth1, … unless given
 	Network int         // index into Topology.Networks
 	Address netip.Addr  // fixed address; only in a template of one vnode
-	MAC     program.MAC // fixed MAC; only in a template of one vnode
+	MAC     program.MAC // fixed MAC, the only one in the platform; only in a template of one vnode
 }
 
 // Route is one explicit route.
