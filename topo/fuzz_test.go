@@ -1,0 +1,40 @@
+package topo
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// FuzzParse feeds the parser anything. It must not panic nor take long; what
+// it refuses has sound errors, and what it accepts is valid by the schema.
+func FuzzParse(f *testing.F) {
+	for _, src := range files(f) {
+		f.Add(src)
+	}
+	f.Add([]byte(million))
+	s := compile(f)
+	f.Fuzz(func(t *testing.T, src []byte) {
+		start := time.Now()
+		topology, err := Parse("fuzz", src)
+		if took := time.Since(start); took > slow {
+			t.Errorf("took %v", took)
+		}
+		agree(t, s, "fuzz", src)
+		if err == nil {
+			if again, err := Parse("fuzz", src); err != nil || describe(again) != describe(topology) {
+				t.Errorf("parsed twice, got\n%s\nand, with %v,\n%s", describe(topology), err, describe(again))
+			}
+			return
+		}
+		var all Errors
+		if !errors.As(err, &all) || topology != nil {
+			t.Fatalf("got %v with %v", topology, err)
+		}
+		for i, e := range all {
+			if e.Line < 1 || e.Column < 1 || e.Msg == "" || i > 0 && e.Line < all[i-1].Line {
+				t.Errorf("problem %d is %#v", i, e)
+			}
+		}
+	})
+}

@@ -1,0 +1,109 @@
+package topo
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"myriad/program"
+)
+
+var update = flag.Bool("update", false, "write what the parser says into testdata")
+
+// TestStories parses every file in testdata/*.txtar that is not called *.out,
+// and compares what comes of it, errors or Topology, with the *.out after it.
+func TestStories(t *testing.T) {
+	stories, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(stories) == 0 {
+		t.Fatalf("stories: %v, %v", stories, err)
+	}
+	for _, story := range stories {
+		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) {
+			ar, err := txtar.ParseFile(story)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := tell(ar)
+			if *update {
+				if err := os.WriteFile(story, txtar.Format(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			for i, f := range got.Files {
+				want := ""
+				if i < len(ar.Files) {
+					want = string(ar.Files[i].Data)
+				}
+				if string(f.Data) != want {
+					t.Errorf("%s: got\n%s\nwant\n%s", f.Name, f.Data, want)
+				}
+			}
+		})
+	}
+}
+
+// tell is ar with what the parser says of its files.
+func tell(ar *txtar.Archive) *txtar.Archive {
+	told := &txtar.Archive{Comment: ar.Comment}
+	for _, f := range ar.Files {
+		if strings.HasSuffix(f.Name, ".out") {
+			continue
+		}
+		out := ""
+		if topology, err := Parse(f.Name, f.Data); err != nil {
+			out = err.Error() + "\n"
+		} else {
+			out = describe(topology)
+		}
+		told.Files = append(told.Files, f, txtar.File{Name: f.Name + ".out", Data: []byte(out)})
+	}
+	return told
+}
+
+// describe writes a topology as text, one thing per line.
+func describe(t *Topology) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "platform %s seed %d fabric %s", t.Name, t.Seed, []string{"ebpf", "bridge"}[t.Fabric])
+	if t.Complete {
+		b.WriteString(" complete")
+	}
+	b.WriteByte('\n')
+	for _, n := range t.Networks {
+		fmt.Fprintf(&b, "vnetwork %s %s mtu %d broadcast %s\n", n.Name, n.Subnet, n.MTU, []string{"auto", "on", "off"}[n.Broadcast])
+	}
+	for _, v := range t.Vnodes {
+		fmt.Fprintf(&b, "vnodes %s (%d) %s", v.Nodes, v.Nodes.Len(), []string{"macvlan", "veth"}[v.Attach])
+		if v.Gateway {
+			b.WriteString(" gateway")
+		}
+		for _, f := range v.Vifaces {
+			fmt.Fprintf(&b, "; %s in %s", f.Name, t.Networks[f.Network].Name)
+			if f.Address.IsValid() {
+				fmt.Fprintf(&b, " address %s", f.Address)
+			}
+			if f.MAC != (program.MAC{}) {
+				fmt.Fprintf(&b, " mac %s", f.MAC)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Groups)) {
+		fmt.Fprintf(&b, "group %s = %s\n", name, t.Groups[name])
+	}
+	for _, r := range t.Routes {
+		via := r.ViaNode
+		if r.Via.IsValid() {
+			via = r.Via.String()
+		}
+		fmt.Fprintf(&b, "route %s to %s via %s\n", r.Nodes, r.To, via)
+	}
+	return b.String()
+}
