@@ -18,43 +18,75 @@ import (
 // goroutines at once.
 type Client struct {
 	Info
-	path  string
-	group *cgroup.Group // nil: unknown
-	exit  *pidfd
-	lost  chan struct{}
+	path    string
+	group   *cgroup.Group    // nil: unknown
+	refused *program.Problem // why the rack cannot be used, only ended
+	exit    *pidfd
+	lost    chan struct{}
 }
 
 var _ kernel.Rack = (*Client)(nil)
 
-// Dial connects to the rack that answers on a socket.
+// helloPatience is how long a rack may take to say who it is.
+const helloPatience = 5 * time.Second
+
+// Dial connects to the rack that answers on a socket. One that accepts the
+// connection and does not say who it is, perhaps because it is stopped, can
+// only be closed.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := &Client{path: path, lost: make(chan struct{})}
-	err := c.call(ctx, &Request{Hello: &Hello{}}, nil, func(r *Reply) error {
-		if r.Info != nil {
-			c.Info = *r.Info
-		}
-		return nil
-	})
+	conn, err := dial(ctx, path)
 	if err != nil {
 		return nil, err
 	}
-	if c.Info.Pid <= 0 {
-		return nil, fmt.Errorf("ask %s who it is: no answer to that", path)
-	}
-	if c.exit, err = openPidfd(c.Info.Pid); err != nil {
+	peer, err := peerOf(conn)
+	conn.Close()
+	if err != nil {
 		return nil, err
 	}
-	go c.watch()
+	c := &Client{path: path, lost: make(chan struct{})}
+	if c.exit, err = openPidfd(int(peer.Pid)); err != nil {
+		return nil, err
+	}
+	go c.watch(int(peer.Pid))
+	if err := c.hello(ctx); err != nil {
+		c.refused = c.unavailable(err)
+	}
+	c.Info.Pid = int(peer.Pid)
+	if ctx.Err() != nil {
+		c.Release()
+		return nil, ctx.Err()
+	}
 	return c, nil
+}
+
+// hello asks the rack who it is.
+func (c *Client) hello(ctx context.Context) error {
+	call, err := Open(ctx, c.path, &Request{Hello: &Hello{}})
+	if err != nil {
+		return err
+	}
+	defer call.Close()
+	call.conn.SetReadDeadline(time.Now().Add(helloPatience))
+	r, err := call.Recv()
+	switch {
+	case err != nil:
+		return err
+	case r.Err != nil:
+		return r.Err
+	case r.Info == nil:
+		return errors.New("it does not say who it is")
+	}
+	c.Info = *r.Info
+	return nil
 }
 
 // watch waits for the process to end, and collects it if it is a child of
 // this one.
-func (c *Client) watch() {
+func (c *Client) watch(pid int) {
 	defer close(c.lost)
 	defer c.exit.close()
 	if c.exit.wait() == nil {
-		_, _ = reap(c.Info.Pid, unix.WNOHANG) // not ours: no child is found
+		_, _ = reap(pid, unix.WNOHANG) // not ours: no child is found
 	}
 }
 
@@ -113,41 +145,48 @@ func (c *Client) Probe(ctx context.Context, req *ProbeRequest, reply func([]Echo
 }
 
 // closeTimeout is how long a rack has to let its vnodes go by itself.
-const closeTimeout = 30 * time.Second
+const closeTimeout = 15 * time.Second
 
 // Close ends the rack, with everything that runs in its vnodes, and returns
 // when the process is gone and its namespaces are the kernel's to remove.
 func (c *Client) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	// Ask first: a rack removes its links faster than the kernel would one
-	// by one. Then end what is left of it, whether it did so or not.
-	_ = c.call(ctx, &Request{Close: &struct{}{}}, nil, func(*Reply) error { return nil })
+	if c.refused == nil || c.refused.Kind == program.KindConflict {
+		err := c.call(ctx, &Request{Close: &struct{}{}}, nil, func(*Reply) error { return nil })
+		if err == nil {
+			select {
+			case <-c.lost:
+			case <-ctx.Done():
+			}
+		}
+	}
+	// Then end what is left, whether it was asked or not, and answered or not.
+	_ = c.exit.kill(unix.SIGKILL)
+	ctx, cancel = context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	var err error
 	if c.group != nil {
-		select {
-		case <-c.lost:
-		case <-time.After(closePatience):
-		}
-		if err := c.group.Kill(ctx); err != nil {
-			return fmt.Errorf("end rack %d: %w", c.Index, err)
-		}
+		err = errors.Join(c.group.Kill(ctx), c.group.Remove(ctx))
 	}
 	select {
 	case <-c.lost:
+		err = errors.Join(err, removeStale(c.path))
 	case <-ctx.Done():
-		_ = c.exit.kill(unix.SIGKILL)
-		<-c.lost
+		err = errors.Join(err, fmt.Errorf("its process %d does not end", c.Info.Pid))
 	}
-	err := removeStale(c.path)
-	if c.group != nil {
-		err = errors.Join(err, c.group.Remove(ctx))
+	if err != nil {
+		return fmt.Errorf("end rack %d: %w", c.Index, err)
 	}
-	return err
+	return nil
 }
 
 // call makes one call from its beginning to its end. reply gets every frame,
 // the last one too, and may end the call by an error.
 func (c *Client) call(ctx context.Context, req *Request, input <-chan Input, reply func(*Reply) error) error {
+	if c.refused != nil && req.Close == nil {
+		return c.refused
+	}
 	call, err := Open(ctx, c.path, req)
 	if err != nil {
 		return errors.Join(ctx.Err(), c.unavailable(err))
@@ -192,7 +231,7 @@ func result(ctx context.Context, failed error, problem *program.Problem) error {
 }
 
 // unavailable is the problem of a rack that cannot be spoken to.
-func (c *Client) unavailable(err error) error {
+func (c *Client) unavailable(err error) *program.Problem {
 	return &program.Problem{
 		Kind: program.KindUnavailable, Rack: int32(c.Index),
 		Op: fmt.Sprintf("speak to rack %d", c.Index), Cause: err.Error(),

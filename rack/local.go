@@ -44,7 +44,7 @@ func newLocal(c Config, h *home) (Local, error) {
 }
 
 // groupOf is the control group of a rack: of its process, and of all that is
-// started in its vnodes.
+// started in its vnodes. The run directory is an absolute path.
 func groupOf(tree *cgroup.Tree, runDir, platform string, index uint32) cgroup.Group {
-	return tree.Instance(Instance(runDir)).Child(platform).Child(fmt.Sprintf("rack-%d", index))
+	return tree.Instance(kernel.Instance(runDir)).Child(platform).Child(fmt.Sprintf("rack-%d", index))
 }

@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if len(os.Args) == 3 && os.Args[1] == "client" {
+		clientMain(os.Args[2])
+	}
 	kerneltest.Main(m)
 }
 

@@ -42,8 +42,8 @@ func Version() string {
 }
 
 func (c *Config) validate() error {
-	if c.RunDir == "" || c.Platform == "" {
-		return errors.New("serve rack: needs a run directory and a platform")
+	if !filepath.IsAbs(c.RunDir) || c.Platform == "" {
+		return errors.New("serve rack: needs a run directory, as an absolute path, and a platform")
 	}
 	if filepath.Base(c.Platform) != c.Platform || c.Platform == "." || c.Platform == ".." {
 		return fmt.Errorf("serve rack: %q is no name of a platform", c.Platform)

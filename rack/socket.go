@@ -182,19 +182,28 @@ func lockDir(dir string) (unlock func(), err error) {
 // checkPeer refuses connections of other users: whoever is let in can run
 // anything as the user that the rack runs as.
 func checkPeer(conn *net.UnixConn) error {
-	raw, err := conn.SyscallConn()
+	peer, err := peerOf(conn)
 	if err != nil {
 		return err
+	}
+	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
+		return fmt.Errorf("connection of user %d refused", peer.Uid)
+	}
+	return nil
+}
+
+// peerOf says who is at the other end: who connected, or who listened.
+func peerOf(conn *net.UnixConn) (*unix.Ucred, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
 	var peer *unix.Ucred
 	err2 := raw.Control(func(fd uintptr) {
 		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
 	if err = errors.Join(err, err2); err != nil {
-		return fmt.Errorf("ask who connects: %w", err)
+		return nil, fmt.Errorf("ask who is at the other end: %w", err)
 	}
-	if peer.Uid != 0 && int(peer.Uid) != os.Geteuid() {
-		return fmt.Errorf("connection of user %d refused", peer.Uid)
-	}
-	return nil
+	return peer, nil
 }

@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -26,104 +24,59 @@ import (
 )
 
 // Starter starts rack processes and finds them again. RunDir is required; its
-// other fields may be left alone.
+// other fields may be left alone. Racks may be started at the same time, which
+// hides how long a process takes to come up.
 type Starter struct {
 	RunDir  string
-	Version string // racks of another build are refused; empty: what this build says of itself
+	Version string // racks of another build are ended, but not used; empty: what this build says of itself
 	Exe     string // started as "myriad rack …"; empty: the program that is running
 
-	mu       sync.Mutex
-	racks    map[key]*Client // alive when last heard of
-	starting map[key]*start
-	tree     *cgroup.Tree
-	treeErr  error
-	once     sync.Once
+	once  sync.Once
+	tree  *cgroup.Tree // nil: no hierarchy is mounted
+	mu    sync.Mutex
+	racks map[key]*Client // alive when last heard of
 }
 
 var _ kernel.Racks = (*Starter)(nil)
 
+// key names a rack of an instance.
 type key struct {
 	platform string
 	index    uint32
 }
 
-// start is a rack that is being started.
-type start struct {
-	done   chan struct{}
-	client *Client
-	err    error
-}
-
 func (s *Starter) init() {
 	s.once.Do(func() {
-		s.racks, s.starting = map[key]*Client{}, map[key]*start{}
+		s.racks = map[key]*Client{}
+		if dir, err := filepath.Abs(s.RunDir); err == nil {
+			s.RunDir = dir
+		}
 		if s.Version == "" {
 			s.Version = Version()
 		}
 		if s.Exe == "" {
 			s.Exe = "/proc/self/exe"
 		}
-		s.tree, s.treeErr = cgroup.Find()
+		s.tree, _ = cgroup.Find()
 	})
-}
-
-// Instance names the pair of directories that racks belong to, so that
-// several can live on one machine.
-func Instance(runDir string) string {
-	if abs, err := filepath.Abs(runDir); err == nil {
-		runDir = abs
-	}
-	if runDir == defaultRunDir {
-		return "default"
-	}
-	sum := sha256.Sum256([]byte(runDir))
-	return hex.EncodeToString(sum[:4])
-}
-
-const defaultRunDir = "/run/myriad"
-
-// Prestart begins to start an empty rack that Start will be asked for: the
-// process comes up while the caller does something else.
-func (s *Starter) Prestart(platform string, index uint32) {
-	s.begin(context.Background(), key{platform, index})
 }
 
 // Start starts an empty rack.
 func (s *Starter) Start(ctx context.Context, platform string, index uint32) (kernel.Rack, error) {
-	k := key{platform, index}
-	st := s.begin(ctx, k)
-	select {
-	case <-st.done:
-	case <-ctx.Done():
-		<-st.done // the process is not left half started
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.starting[k] == st {
-		delete(s.starting, k)
-	}
-	if st.err != nil {
-		return nil, st.err
-	}
-	s.racks[k] = st.client
-	return st.client, nil
-}
-
-// begin starts a rack in the background, unless that was begun already.
-func (s *Starter) begin(ctx context.Context, k key) *start {
 	s.init()
+	k := key{platform, index}
+	c, err := s.start(ctx, k)
+	if err != nil {
+		return nil, &program.Problem{
+			Kind: program.KindUnavailable, Rack: int32(index),
+			Op:    fmt.Sprintf("start rack %d of %s", index, platform),
+			Cause: err.Error(), Remedy: remedyOf(err),
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st := s.starting[k]; st != nil {
-		return st
-	}
-	st := &start{done: make(chan struct{})}
-	s.starting[k] = st
-	go func() {
-		defer close(st.done)
-		st.client, st.err = s.start(ctx, k)
-	}()
-	return st
+	s.racks[k] = c
+	return c, nil
 }
 
 // startTimeout is how long a rack process may take until it answers. It takes
@@ -135,21 +88,19 @@ func (s *Starter) start(ctx context.Context, k key) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	child, err := s.spawn(k)
-	if err == nil {
-		if err = child.awaitReady(ctx); err == nil {
-			var c *Client
-			if c, err = s.dial(ctx, k); err == nil {
-				child.release()
-				return c, nil
-			}
-		}
+	if err != nil {
+		return nil, err
+	}
+	var c *Client
+	if err = child.awaitReady(ctx); err == nil {
+		c, err = s.dial(ctx, k)
+	}
+	if err != nil {
 		child.end()
+		return nil, err
 	}
-	return nil, &program.Problem{
-		Kind: program.KindUnavailable, Rack: int32(k.index),
-		Op:    fmt.Sprintf("start rack %d of %s", k.index, k.platform),
-		Cause: err.Error(), Remedy: remedyOf(err),
-	}
+	child.release()
+	return c, nil
 }
 
 func remedyOf(err error) string {
@@ -162,18 +113,21 @@ func remedyOf(err error) string {
 	return ""
 }
 
-// dial connects to a rack that answers, and refuses one of another build.
+// dial connects to a rack, whether it says who it is or not.
 func (s *Starter) dial(ctx context.Context, k key) (*Client, error) {
 	c, err := Dial(ctx, Socket(s.RunDir, k.platform, k.index))
 	if err != nil {
 		return nil, err
 	}
+	c.Platform, c.Index = k.platform, k.index
 	if group, ok := s.group(k); ok {
 		c.group = &group
 	}
-	if c.Version != s.Version {
-		return nil, &program.Problem{
-			Kind: program.KindConflict, Rack: int32(k.index), Op: fmt.Sprintf("adopt rack %d of %s", k.index, k.platform),
+	if c.refused != nil {
+		c.refused.Rack, c.refused.Op = int32(k.index), fmt.Sprintf("speak to rack %d of %s", k.index, k.platform)
+	} else if c.Version != s.Version {
+		c.refused = &program.Problem{
+			Kind: program.KindConflict, Rack: int32(k.index), Op: fmt.Sprintf("use rack %d of %s", k.index, k.platform),
 			Cause:  fmt.Sprintf("it is of version %s, this is %s", c.Version, s.Version),
 			Remedy: "take the platform down and up again, or use the version that made it",
 		}
@@ -183,7 +137,7 @@ func (s *Starter) dial(ctx context.Context, k key) (*Client, error) {
 
 // group is the control group of a rack; not ok where there are none.
 func (s *Starter) group(k key) (cgroup.Group, bool) {
-	if s.treeErr != nil {
+	if s.tree == nil {
 		return cgroup.Group{}, false
 	}
 	return groupOf(s.tree, s.RunDir, k.platform, k.index), true
@@ -318,8 +272,9 @@ func (c *child) end() {
 	c.release()
 }
 
-// Find gives the racks of a platform that are alive, by index. Racks that
-// cannot be used are left out, and the error says why.
+// Find gives the racks of a platform that are alive, by index. Those that
+// cannot be used, because they are of another build or do not answer, can
+// still be ended.
 func (s *Starter) Find(ctx context.Context, platform string) (map[uint32]kernel.Rack, error) {
 	s.init()
 	entries, err := os.ReadDir(Dir(s.RunDir, platform))
@@ -327,7 +282,6 @@ func (s *Starter) Find(ctx context.Context, platform string) (map[uint32]kernel.
 		return nil, fmt.Errorf("find racks of %s: %w", platform, err)
 	}
 	found := map[uint32]kernel.Rack{}
-	var problems []error
 	for _, e := range entries {
 		index, ok := socketIndex(e.Name())
 		if !ok {
@@ -335,12 +289,13 @@ func (s *Starter) Find(ctx context.Context, platform string) (map[uint32]kernel.
 		}
 		c, err := s.find(ctx, key{platform, index})
 		if err != nil {
-			problems = append(problems, err)
-		} else if c != nil {
+			return nil, fmt.Errorf("find racks of %s: %w", platform, err)
+		}
+		if c != nil {
 			found[index] = c
 		}
 	}
-	return found, errors.Join(problems...)
+	return found, nil
 }
 
 // find gives one rack if it is alive, and removes its socket if it is not.
@@ -352,23 +307,22 @@ func (s *Starter) find(ctx context.Context, k key) (*Client, error) {
 		return c, nil
 	}
 	c, err := s.dial(ctx, k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.racks, k)
 	switch {
 	case err == nil:
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.racks[k] = c
 		return c, nil
-	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOENT):
-		s.mu.Lock()
-		delete(s.racks, k)
-		s.mu.Unlock()
+	case errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOENT), errors.Is(err, unix.ESRCH):
 		return nil, removeStale(Socket(s.RunDir, k.platform, k.index))
 	}
 	return nil, err
 }
 
-// Call starts a call to a rack, alive or not.
+// Call starts a call to a rack.
 func (s *Starter) Call(ctx context.Context, platform string, index uint32, req *Request) (*Call, error) {
+	s.init()
 	return Open(ctx, Socket(s.RunDir, platform, index), req)
 }
 

@@ -7,7 +7,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/creack/pty"
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel/netns"
@@ -53,33 +52,30 @@ func (c *session) terminal(ctx context.Context, req *ExecRequest, cmd command, v
 
 // start opens a terminal and starts the command on it, in its vnode.
 func (t *terminal) start(req *ExecRequest, cmd command) error {
-	master, tty, err := pty.Open()
+	tty, err := t.open()
 	if err != nil {
 		return fmt.Errorf("open terminal: %w", err)
 	}
-	defer tty.Close()
-	t.master = master
+	defer unix.Close(tty)
 	if req.Rows > 0 && req.Columns > 0 {
-		err = pty.Setsize(master, &pty.Winsize{Rows: req.Rows, Cols: req.Columns})
+		t.resize(req.Rows, req.Columns)
 	}
 	fd := -1
-	if err == nil {
-		err = netns.Run(func(th *netns.Thread) error {
-			if err := t.enter(th, t.vnode); err != nil {
-				return err
-			}
-			t.began = time.Now()
-			cmd.env[len(cmd.env)-1] = envVnode + "=" + t.vnode
-			std := tty.Fd()
-			t.pid, err = syscall.ForkExec(cmd.path, cmd.argv, &syscall.ProcAttr{
-				Dir:   cmd.dir,
-				Env:   cmd.env,
-				Files: []uintptr{std, std, std},
-				Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0, PidFD: &fd},
-			})
+	err = netns.Run(func(th *netns.Thread) error {
+		if err := t.enter(th, t.vnode); err != nil {
 			return err
+		}
+		t.began = time.Now()
+		cmd.env[len(cmd.env)-1] = envVnode + "=" + t.vnode
+		std := uintptr(tty)
+		t.pid, err = syscall.ForkExec(cmd.path, cmd.argv, &syscall.ProcAttr{
+			Dir:   cmd.dir,
+			Env:   cmd.env,
+			Files: []uintptr{std, std, std},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0, PidFD: &fd},
 		})
-	}
+		return err
+	})
 	if err == nil {
 		if t.exit, err = newPidfd(fd); err != nil {
 			_ = unix.Kill(-t.pid, unix.SIGKILL)
@@ -87,15 +83,45 @@ func (t *terminal) start(req *ExecRequest, cmd command) error {
 		}
 	}
 	if err != nil {
-		master.Close()
+		t.master.Close()
 	}
 	return err
+}
+
+// open makes a terminal and gives the command's end of it. Ours does not
+// block a thread: it may be silent for days.
+func (t *terminal) open() (tty int, err error) {
+	master, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err == nil {
+		// By the master, not by a path: /dev/pts may be another mount.
+		r, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+		if tty = int(r); errno != 0 {
+			err = errno
+		}
+	}
+	if err != nil {
+		unix.Close(master)
+		return -1, err
+	}
+	t.master = os.NewFile(uintptr(master), "terminal")
+	return tty, nil
+}
+
+// resize tells the terminal how large its window is, and so the command.
+func (t *terminal) resize(rows, columns uint16) {
+	size := unix.Winsize{Row: rows, Col: columns}
+	if raw, err := t.master.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &size) })
+	}
 }
 
 // input takes what the client's user types, and the size of its window.
 func (t *terminal) input(in *Input) bool {
 	if in.Resize != nil {
-		_ = pty.Setsize(t.master, &pty.Winsize{Rows: in.Resize[0], Cols: in.Resize[1]})
+		t.resize(in.Resize[0], in.Resize[1])
 	}
 	data := in.Data
 	if in.EOF {
