@@ -136,23 +136,23 @@ func (p *parser) addMatches(t term, b *builder) error {
 	}
 	for mask := range masks.All() {
 		for _, q := range p.everyone.all() {
-			whole := matchShape(mask, q.shape)
+			none, whole := matchShape(mask, q.shape)
 			p.matched++
-			if !whole {
+			if !none && !whole {
 				p.matched = plus(p.matched, q.len())
 			}
-			if p.matched > maxMatched {
+			switch {
+			case p.matched > maxMatched:
 				return p.errorf(t.offset, "%s would be compared with more than %d names; write ranges as in n[1-5]", t.text, maxMatched)
-			}
-			if whole {
+			case whole:
 				b.set(&Set{parts: []part{q}})
-				continue
+			case !none:
+				q.each(func(name []byte) {
+					if match(mask, string(name)) {
+						b.name(string(name))
+					}
+				})
 			}
-			q.each(func(name []byte) {
-				if match(mask, string(name)) {
-					b.name(string(name))
-				}
-			})
 		}
 	}
 	return nil
@@ -162,13 +162,20 @@ func (p *parser) addMatches(t term, b *builder) error {
 // that is compared with a mask. It is no valid UTF-8.
 const anyIndex = "\xff"
 
-// matchShape says whether mask matches all names of a shape. It does not
-// notice when it takes a look at the digits to tell.
-func matchShape(mask, shape string) bool {
-	if strings.Contains(mask, anyIndex) || strings.Contains(mask, "?") {
-		return false
+// matchShape says whether mask matches none of the names of a shape, or all of
+// them. If it says neither, one must look at the digits to tell.
+func matchShape(mask, shape string) (none, whole bool) {
+	texts := literals(shape)
+	before, after := texts[0], texts[len(texts)-1]
+	head, tail := mask[:strings.IndexAny(mask, "*?")], mask[strings.LastIndexAny(mask, "*?")+1:]
+	n, m := min(len(head), len(before)), min(len(tail), len(after))
+	if head[:n] != before[:n] || tail[len(tail)-m:] != after[len(after)-m:] {
+		return true, false
 	}
-	return match(mask, strings.Join(literals(shape), anyIndex))
+	if strings.Contains(mask, anyIndex) || strings.Contains(mask, "?") {
+		return false, false
+	}
+	return false, match(mask, strings.Join(texts, anyIndex))
 }
 
 // match says whether name is mask, in which "*" stands for any text and "?"

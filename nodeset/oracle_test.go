@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"math/rand/v2"
 	"os"
@@ -172,6 +173,8 @@ var oracleTable = map[string]map[string]string{
 	},
 }
 
+var errNoGroup = errors.New("no such group")
+
 // tableResolver answers from expressions, as they are in oracleTable.
 type tableResolver map[string]map[string]string
 
@@ -180,7 +183,7 @@ func oracleGroups() nodeset.Resolver { return tableResolver(oracleTable) }
 func (r tableResolver) Group(source, name string) (*nodeset.Set, error) {
 	expr, ok := r[source][name]
 	if !ok {
-		return nil, os.ErrNotExist
+		return nil, errNoGroup
 	}
 	return nodeset.Parse(expr, r)
 }

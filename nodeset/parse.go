@@ -11,8 +11,8 @@ import (
 // nodes, and stop what would never end.
 const (
 	maxNames = 1_000_000_000 // names in any set on the way
-	maxWork  = 1 << 24       // ranges made on the way, see calc
-	maxSpans = 1 << 22       // ranges that one range with a step stands for
+	maxWork  = 1 << 23       // ranges made on the way, see calc
+	maxSpans = 1 << 21       // ranges that one range with a step stands for
 )
 
 // SyntaxError says what is wrong with an expression and what to do about it.

@@ -49,7 +49,6 @@ func (p *parser) addPattern(t term, b *builder) error {
 			dims[i] = s
 		}
 		names = times(names, newAxis(dims[i], nil).count)
-		p.calc.spend(len(dims[i]))
 	}
 	if names > maxNames {
 		return p.errorf(t.offset, "more than %d names; use smaller ranges", maxNames)
@@ -192,6 +191,7 @@ func (p *parser) span(b bounds, offset int) ([]span, error) {
 		spans = append(spans, span{rankAt(lo), rankAt(end)})
 		lo = end + 1
 	}
+	p.calc.spend(len(spans))
 	return spans, nil
 }
 
