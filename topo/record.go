@@ -106,11 +106,8 @@ func homeOf(name string) string {
 
 // example writes the field as a file could have it.
 func (f field) example() string {
-	switch s := f.shape.(type) {
-	case text:
-		if len(s.examples) > 0 {
-			return f.name + ": " + s.examples[0].(string)
-		}
+	if s, ok := f.shape.(text); ok && len(s.examples) > 0 {
+		return f.name + ": " + s.examples[0].(string)
 	}
 	return f.name + ": […]" // the other required ones are lists
 }

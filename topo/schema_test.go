@@ -3,6 +3,7 @@ package topo
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 
@@ -59,6 +60,9 @@ func plainValue(n *yaml.Node) (any, bool) {
 	var v any
 	if n.Decode(&v) != nil {
 		return nil, false
+	}
+	if f, ok := v.(float64); ok && f == math.Trunc(f) {
+		return nil, false // 7.0 is whole to a schema, and no whole number to YAML
 	}
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -3,6 +3,7 @@ package topo
 import (
 	"regexp"
 	"slices"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -127,8 +128,8 @@ func (t text) check(ps *problems, s string, p *place) bool {
 		ps.report(p, remedy, "%s is not %s", quote(s), t.what)
 	case s == "":
 		ps.report(p, t.remedy, "expected %s, found an empty text", t.what)
-	case t.longest > 0 && len(s) > t.longest && len([]rune(s)) > t.longest:
-		ps.report(p, "shorten it", "%s has %d characters, more than the %d that %s may have", quote(s), len([]rune(s)), t.longest, t.what)
+	case t.longest > 0 && utf8.RuneCountInString(s) > t.longest:
+		ps.report(p, "shorten it", "%s has %d characters, more than the %d that %s may have", quote(s), utf8.RuneCountInString(s), t.longest, t.what)
 	case t.pattern != nil && !t.pattern.MatchString(s):
 		msg, remedy := quote(s)+" is not "+t.what, t.remedy
 		if t.explain != nil {

@@ -52,24 +52,12 @@ func (b *builder) readTemplates() {
 		if groups, ok := v.get("groups"); ok {
 			t.groups = groups.items
 		}
-		nodes, ok := v.get("nodes")
-		if ok {
-			t.at = nodes.place
-			t.Nodes, ok = b.nodeset(nodes, nil)
-			ok = ok && b.checkNames(nodes, t.Nodes)
-		}
-		if n := t.Nodes.Len(); ok && n > MaxVnodes-total {
-			ok = false
-			b.report(t.at, "describe fewer", "more than %d vnodes, with those before", MaxVnodes)
-		} else if ok {
-			total += n
-		}
+		b.readNodes(&t, v, &total)
 		b.readVifaces(&t, v)
-		if ok {
-			t.first = t.Nodes.Min()
-			b.templates = append(b.templates, t)
-		} else {
+		if t.Nodes == nil {
 			b.allKnown = false
+		} else {
+			b.templates = append(b.templates, t)
 		}
 	}
 	b.indexTemplates()
@@ -77,6 +65,25 @@ func (b *builder) readTemplates() {
 		b.report(b.templates[item].at, "describe each vnode once", "%s: also described in line %d",
 			clip(common.String()), b.templates[earlier].at.line)
 	})
+}
+
+// readNodes reads the nodes of a vnodes entry; they stay nil if they are not
+// sound. total counts the vnodes so far.
+func (b *builder) readNodes(t *template, v value, total *int) {
+	nodes, ok := v.get("nodes")
+	if !ok {
+		return
+	}
+	t.at = nodes.place
+	set, ok := b.nodeset(nodes, nil)
+	switch {
+	case !ok || !b.checkNames(nodes, set):
+	case set.Len() > MaxVnodes-*total:
+		b.report(t.at, "describe fewer", "more than %d vnodes, with those before", MaxVnodes)
+	default:
+		t.Nodes, t.first = set, set.Min()
+		*total += set.Len()
+	}
 }
 
 // indexTemplates makes the indexes of templates, and of their kinds.

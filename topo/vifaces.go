@@ -99,7 +99,7 @@ func (b *builder) fixedAddress(t *template, network int, v value) netip.Addr {
 		b.report(v.place, "choose another", "%s in %s is already the address of %s in line %d", a, n.Name, other.name, other.line)
 		return a
 	}
-	b.fixed[key] = holder{name: t.Nodes.Min(), line: v.line, gateway: t.Gateway}
+	b.fixed[key] = holder{name: t.first, line: v.line, gateway: t.Gateway}
 	return a
 }
 
