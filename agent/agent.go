@@ -11,14 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"myriad/bus"
 	"myriad/program"
@@ -51,14 +46,20 @@ type Call interface {
 	Close() error
 }
 
-// Config is what an agent must know. Name, RunDir, Pnode and Racks are
-// required.
+// sockets reaches racks by their sockets in a run directory.
+type sockets string
+
+func (s sockets) Call(ctx context.Context, platform string, index uint32, q *rack.Request) (Call, error) {
+	return rack.Open(ctx, rack.Socket(string(s), platform, index), q)
+}
+
+// Config is what an agent must know. Name, RunDir and Pnode are required.
 type Config struct {
 	Name    string // of the pnode
-	RunDir  string // where the journals are
+	RunDir  string // where the journals and the sockets of racks are
 	Version string
 	Pnode   Pnode
-	Racks   Racks
+	Racks   Racks // nil: the sockets in RunDir
 	Logf    func(format string, args ...any) // nil: silent
 }
 
@@ -83,6 +84,9 @@ type agent struct {
 func Run(ctx context.Context, conn *bus.Conn, c Config) error {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
+	}
+	if c.Racks == nil {
+		c.Racks = sockets(c.RunDir)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	a := &agent{Config: c, conn: conn, ctx: ctx, platforms: map[string]*held{}}
@@ -117,7 +121,8 @@ func (a *agent) serve() error {
 
 // hello tells the coordinator who is here, and with what.
 func (a *agent) hello() error {
-	h := bus.Hello{Pnode: a.Name, Version: a.Version, Boot: bootID(), CPUs: runtime.NumCPU(), Memory: memory()}
+	h := bus.Hello{Pnode: a.Name, Version: a.Version}
+	machine(&h)
 	a.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(a.platforms)) {
 		if r := a.platforms[name].last(); r != nil {
@@ -166,22 +171,4 @@ func (a *agent) look(h *held) {
 		report = &program.Report{Platform: h.name, Problems: []program.Problem{*bus.ProblemOf(err)}}
 	}
 	a.set(h, report)
-}
-
-// bootID tells one start of the machine from the next.
-func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// memory is how much the machine has, in bytes.
-func memory() uint64 {
-	var s unix.Sysinfo_t
-	if err := unix.Sysinfo(&s); err != nil {
-		return 0
-	}
-	return s.Totalram * uint64(s.Unit)
 }

@@ -36,8 +36,9 @@ type Version struct {
 
 // UpRequest asks that a platform be as its file says.
 type UpRequest struct {
-	File   string `json:"file"`   // name of the file, for messages
-	Source string `json:"source"` // its text
+	File   string `json:"file"`            // name of the file, for messages
+	Source string `json:"source"`          // its text
+	Force  bool   `json:"force,omitempty"` // also if it will not fit
 }
 
 // ExecRequest asks that a command be run in some vnodes.
@@ -85,7 +86,7 @@ type Event struct {
 // Platform is the state of a platform.
 type Platform struct {
 	Name     string               `json:"name"`
-	State    string               `json:"state"`  // up, partial, lost, applying, removing, down
+	State    string               `json:"state"`  // up, partial, lost, applying, removing, down, foreign (nothing is remembered of it)
 	Vnodes   int                  `json:"vnodes"` // wanted
 	Up       int                  `json:"up"`
 	Networks []Network            `json:"networks"`

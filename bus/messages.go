@@ -38,12 +38,15 @@ type Platform struct {
 
 // Hello tells what a pnode has.
 type Hello struct {
-	Pnode     string
-	Version   string // of the program that runs there
-	Boot      string // differs after every start of the machine
-	CPUs      int
-	Memory    uint64           // bytes
-	Platforms []program.Report // what it carries already
+	Pnode      string
+	Version    string // of the program that runs there
+	Boot       string // differs after every start of the machine
+	CPUs       int
+	Memory     uint64           // bytes
+	Files      uint64           // RLIMIT_NOFILE
+	Namespaces uint64           // user.max_net_namespaces
+	Pids       uint64           // kernel.pid_max
+	Platforms  []program.Report // what it carries already
 }
 
 // Progress is how far an agent has come.
