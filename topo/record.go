@@ -36,7 +36,7 @@ func (s record) read(ps *problems, n *yaml.Node, p *place) (value, bool) {
 		wrong(ps, n, p, s.what, "write fields such as "+s.fields[0].example())
 		return value{}, false
 	}
-	v := value{place: p, fields: make(map[string]value, len(n.Content)/2)}
+	v := value{place: p}
 	given := make(map[string]bool, len(n.Content)/2)
 	before := ps.count
 	eachKey(ps, n, p, func(k, c *yaml.Node, at *place) {
@@ -48,7 +48,8 @@ func (s record) read(ps *problems, n *yaml.Node, p *place) (value, bool) {
 		given[f.name] = true
 		at = &place{up: p, step: f.name, line: c.Line, column: c.Column}
 		if fv, ok := f.shape.read(ps, c, at); ok {
-			v.fields[f.name] = fv
+			fv.key = f.name
+			v.fields = append(v.fields, fv)
 		}
 	})
 	for _, f := range s.fields {

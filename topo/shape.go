@@ -26,21 +26,25 @@ type value struct {
 	text   string
 	number uint64
 	flag   bool
-	items  []value          // of a list; of a table in the order of the file
-	key    string           // of an item of a table
-	keyAt  *place           // of an item of a table
-	fields map[string]value // of a record
+	items  []value // of a list; of a table in the order of the file
+	fields []value // of a record: few, so they are looked through
+	key    string  // of an item of a table, or a field of a record
+	keyAt  *place  // of an item of a table
 }
 
 // get gives a field of a record, if the file has it and it is sound.
 func (v value) get(name string) (value, bool) {
-	f, ok := v.fields[name]
-	return f, ok
+	for _, f := range v.fields {
+		if f.key == name {
+			return f, true
+		}
+	}
+	return value{}, false
 }
 
 // or gives the text of a field of a record, or what stands for it.
 func (v value) or(name, otherwise string) string {
-	if f, ok := v.fields[name]; ok {
+	if f, ok := v.get(name); ok {
 		return f.text
 	}
 	return otherwise
@@ -273,7 +277,8 @@ func (s either) read(ps *problems, n *yaml.Node, p *place) (value, bool) {
 		if !ok {
 			return value{}, false
 		}
-		return value{place: p, fields: map[string]value{s.long.fields[0].name: v}}, true
+		v.key = s.long.fields[0].name
+		return value{place: p, fields: []value{v}}, true
 	}
 	wrong(ps, n, p, s.short.what+", or a mapping with "+s.long.fields[0].name, inQuotes(n))
 	return value{}, false
