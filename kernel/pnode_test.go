@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"myriad/kernel"
 	"myriad/kernel/kerneltest"
 )
@@ -49,4 +51,11 @@ func TestSuite(t *testing.T) {
 			}
 		},
 	})
+}
+
+func closeFD(t *testing.T, fd int) {
+	t.Helper()
+	if err := unix.Close(fd); err != nil {
+		t.Error(err)
+	}
 }
