@@ -1,0 +1,253 @@
+// Package store remembers platforms, their plans and what happened, in
+// JetStream by way of package bus. What it gives back after a crash is what
+// was last put, whole, or what was there before.
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"myriad/bus"
+	"myriad/plan"
+	"myriad/program"
+)
+
+// version is that of the form of records. A record of another one is left
+// alone.
+const version = 1
+
+// keptEvents is how many events are remembered.
+const keptEvents = 1000
+
+// Record is what is remembered of a platform beside its source and plan.
+type Record struct {
+	Version int
+	Name    string
+	File    string // name of the topology file
+	Digest  string // of its text: Digest(text)
+	Seed    uint64
+	Pnodes  map[string]string // where it is: pnode to Bootup of that machine
+	Reports []program.Report  // what each pnode said last
+	Since   time.Time         // when it was last brought up
+	Took    time.Duration     // how long that took
+	Writes  uint64            // what that changed
+
+	Object string // where the source and the plan are: set by PutPlan
+}
+
+// Digest is what tells one text of a topology from another.
+func Digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// Event is one thing that happened.
+type Event struct {
+	Time     time.Time
+	Type     string
+	Platform string
+	Message  string
+}
+
+// Platform is a platform that is remembered.
+type Platform struct {
+	Record
+	Plan *plan.Plan
+}
+
+// Store is the memory of a coordinator. It is for one goroutine at a time,
+// but for Note and Events.
+type Store struct {
+	records *bus.Bucket
+	objects *bus.Objects
+	events  *bus.Log
+}
+
+// Open opens the store behind a connection, and makes it if need be.
+func Open(ctx context.Context, c *bus.Conn) (*Store, error) {
+	s := &Store{}
+	var err error
+	if s.records, err = c.Bucket(ctx, "platforms"); err != nil {
+		return nil, err
+	}
+	if s.objects, err = c.Objects(ctx, "plans"); err != nil {
+		return nil, err
+	}
+	s.events, err = c.Log(ctx, "events", keptEvents)
+	return s, err
+}
+
+// Platforms gives what is remembered, by name, and what is wrong with those
+// that cannot be read: they are left as they are, and harm nobody.
+func (s *Store) Platforms(ctx context.Context) ([]Platform, []error) {
+	keys, err := s.records.Keys(ctx)
+	if err != nil {
+		return nil, []error{err}
+	}
+	slices.Sort(keys)
+	var platforms []Platform
+	var problems []error
+	for _, key := range keys {
+		p, err := s.platform(ctx, key)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("read platform %q: %w", key, err))
+			continue
+		}
+		platforms = append(platforms, *p)
+	}
+	return platforms, append(problems, s.clean(ctx, platforms, len(problems) == 0))
+}
+
+func (s *Store) platform(ctx context.Context, key string) (*Platform, error) {
+	b, err := s.records.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	var p Platform
+	if err := bus.Decode(b, &p.Record); err != nil {
+		return nil, err
+	}
+	if p.Version != version {
+		return nil, fmt.Errorf("record of form %d, where this version reads %d", p.Version, version)
+	}
+	if p.Name != key || !program.ValidPlatformName(key) {
+		return nil, fmt.Errorf("record of %q", p.Name)
+	}
+	if b, err = s.objects.Get(ctx, p.Object+"/plan"); err != nil {
+		return nil, err
+	}
+	if p.Plan, err = plan.Decode(b); err != nil {
+		return nil, err
+	}
+	if p.Plan.Platform() != key {
+		return nil, fmt.Errorf("plan of %q", p.Plan.Platform())
+	}
+	return &p, nil
+}
+
+// clean removes objects that no record speaks of: a crash may leave some. It
+// removes nothing while there are records that could not be read.
+func (s *Store) clean(ctx context.Context, platforms []Platform, all bool) error {
+	if !all {
+		return nil
+	}
+	names, err := s.objects.Names(ctx)
+	for _, name := range names {
+		object := name[:max(strings.LastIndexByte(name, '/'), 0)]
+		if !slices.ContainsFunc(platforms, func(p Platform) bool { return p.Object == object }) {
+			err = errors.Join(err, s.objects.Delete(ctx, name))
+		}
+	}
+	return err
+}
+
+// PutPlan remembers a platform with a new source and plan.
+func (s *Store) PutPlan(ctx context.Context, r *Record, source string, p *plan.Plan) error {
+	old, err := s.object(ctx, r.Name)
+	if err != nil {
+		return err
+	}
+	encoded := p.Encode()
+	sum := sha256.New()
+	sum.Write([]byte(source))
+	sum.Write(encoded)
+	r.Object = r.Name + "/" + hex.EncodeToString(sum.Sum(nil)[:8])
+	if r.Object == old {
+		return s.Put(ctx, r)
+	}
+	if err := s.objects.Put(ctx, r.Object+"/source", []byte(source)); err != nil {
+		return err
+	}
+	if err := s.objects.Put(ctx, r.Object+"/plan", encoded); err != nil {
+		return err
+	}
+	if err := s.Put(ctx, r); err != nil {
+		return err
+	}
+	return s.drop(ctx, old)
+}
+
+// Put remembers a platform of which source and plan are known already.
+func (s *Store) Put(ctx context.Context, r *Record) error {
+	r.Version = version
+	if r.Object == "" {
+		var err error
+		if r.Object, err = s.object(ctx, r.Name); err != nil {
+			return err
+		}
+	}
+	b, err := bus.Encode(r)
+	if err != nil {
+		return err
+	}
+	return s.records.Put(ctx, r.Name, b)
+}
+
+// Source gives the text that a platform was last brought up from.
+func (s *Store) Source(ctx context.Context, name string) (string, error) {
+	object, err := s.object(ctx, name)
+	if err != nil {
+		return "", err
+	}
+	b, err := s.objects.Get(ctx, object+"/source")
+	return string(b), err
+}
+
+// object tells where source and plan of a platform are; empty: nowhere.
+func (s *Store) object(ctx context.Context, name string) (string, error) {
+	b, err := s.records.Get(ctx, name)
+	if p := bus.ProblemOf(err); p != nil {
+		if p.Kind == program.KindNotFound {
+			err = nil
+		}
+		return "", err
+	}
+	var r Record
+	if bus.Decode(b, &r) != nil {
+		return "", nil // what cannot be read is written over
+	}
+	return r.Object, nil
+}
+
+func (s *Store) drop(ctx context.Context, object string) error {
+	if object == "" {
+		return nil
+	}
+	return errors.Join(s.objects.Delete(ctx, object+"/source"), s.objects.Delete(ctx, object+"/plan"))
+}
+
+// Forget removes all that is remembered of a platform but its events.
+func (s *Store) Forget(ctx context.Context, name string) error {
+	object, err := s.object(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := s.records.Delete(ctx, name); err != nil {
+		return err
+	}
+	return s.drop(ctx, object)
+}
+
+// Note remembers an event.
+func (s *Store) Note(ctx context.Context, e Event) error {
+	b, err := bus.Encode(e)
+	if err != nil {
+		return err
+	}
+	return s.events.Append(ctx, b)
+}
+
+// Events calls f with the events that are remembered, oldest first, until f
+// says no. What cannot be read is passed over.
+func (s *Store) Events(ctx context.Context, f func(Event) bool) error {
+	return s.events.Read(ctx, func(b []byte) bool {
+		var e Event
+		return bus.Decode(b, &e) != nil || f(e)
+	})
+}

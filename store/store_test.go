@@ -1,0 +1,198 @@
+package store_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"myriad/bus"
+	"myriad/plan"
+	"myriad/program"
+	"myriad/store"
+	"myriad/topo"
+)
+
+// open opens the store of a directory, for the life of the test or until
+// close is called.
+func open(t *testing.T, dir string) (s *store.Store, c *bus.Conn, close func()) {
+	t.Helper()
+	server, err := bus.NewServer(bus.ServerOptions{Dir: dir, Logf: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err = server.Connect("store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	once := false
+	close = func() {
+		if !once {
+			once = true
+			c.Close()
+			server.Close()
+		}
+	}
+	t.Cleanup(close)
+	s, err = store.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, c, close
+}
+
+func source(name string, vnodes int) string {
+	return fmt.Sprintf("platform: %s\nvnetworks: {lan: 10.0.0.0/16}\nvnodes: [{nodes: 'n[1-%d]', vifaces: [lan]}]\n", name, vnodes)
+}
+
+func planOf(t *testing.T, text string) *plan.Plan {
+	t.Helper()
+	top, err := topo.Parse("test.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := plan.Make(top, []plan.Pnode{{Name: "here"}}, plan.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func put(t *testing.T, s *store.Store, name string, vnodes int) *store.Record {
+	t.Helper()
+	text := source(name, vnodes)
+	r := &store.Record{Name: name, File: name + ".yaml", Digest: store.Digest(text), Seed: 7, Since: time.Unix(1, 2).UTC(),
+		Pnodes:  map[string]string{"here": "boot"},
+		Reports: []program.Report{{Platform: name, Pnode: "here", Racks: []program.RackReport{{Index: 3, State: program.RackLost, Wanted: vnodes}}}}}
+	if err := s.PutPlan(t.Context(), r, text, planOf(t, text)); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// list gives what is remembered as text.
+func list(t *testing.T, s *store.Store) []string {
+	t.Helper()
+	platforms, problems := s.Platforms(t.Context())
+	var out []string
+	for _, p := range platforms {
+		out = append(out, fmt.Sprintf("%s %d %v", p.Name, p.Plan.Len(), p.Reports[0].Racks[0].State))
+	}
+	for _, err := range problems {
+		if err != nil {
+			out = append(out, err.Error())
+		}
+	}
+	return out
+}
+
+func TestReadsBack(t *testing.T) {
+	dir := t.TempDir()
+	s, _, end := open(t, dir)
+	put(t, s, "a", 3)
+	r := put(t, s, "b", 4)
+	put(t, s, "c", 5)
+	put(t, s, "b", 6) // edited
+	r.Took = time.Second
+	r.Object = ""
+	if err := s.Put(t.Context(), r); err != nil { // a state without a plan keeps that of before
+		t.Fatal(err)
+	}
+	if err := s.Forget(t.Context(), "c"); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	s, _, _ = open(t, dir)
+	if got, want := list(t, s), []string{"a 3 lost", "b 6 lost"}; !slices.Equal(got, want) {
+		t.Errorf("read back %q, want %q", got, want)
+	}
+	platforms, _ := s.Platforms(t.Context())
+	b := platforms[1]
+	if b.Took != time.Second || b.Seed != 7 || !b.Since.Equal(r.Since) || b.Pnodes["here"] != "boot" || b.Digest != r.Digest {
+		t.Errorf("record read back: %+v", b.Record)
+	}
+	if text, err := s.Source(t.Context(), "b"); err != nil || text != source("b", 6) {
+		t.Errorf("source: %q, %v", text, err)
+	}
+}
+
+// TestSkipsWhatItCannotRead: one bad record does not hide the others, and is
+// not destroyed.
+func TestSkipsWhatItCannotRead(t *testing.T) {
+	dir := t.TempDir()
+	s, c, _ := open(t, dir)
+	put(t, s, "good", 3)
+	put(t, s, "lost-plan", 3)
+	records, err := c.Bucket(t.Context(), "platforms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := c.Objects(t.Context(), "plans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer, _ := bus.Encode(store.Record{Version: 99, Name: "newer"})
+	other, _ := bus.Encode(store.Record{Version: 1, Name: "another"})
+	for key, value := range map[string][]byte{"rubbish": []byte("\xff\x00rubbish"), "empty": nil, "newer": newer, "foreign": other} {
+		if err := records.Put(t.Context(), key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names, _ := objects.Names(t.Context())
+	for _, name := range names {
+		if strings.HasPrefix(name, "lost-plan") && strings.HasSuffix(name, "plan") {
+			if err := objects.Put(t.Context(), name, []byte("rubbish")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := list(t, s)
+	if len(got) != 6 || got[0] != "good 3 lost" {
+		t.Errorf("got %q", got)
+	}
+	put(t, s, "rubbish", 2) // what cannot be read can be replaced
+	if got := list(t, s); len(got) != 6 || got[1] != "rubbish 2 lost" {
+		t.Errorf("after it was replaced: %q", got)
+	}
+	if again, _ := objects.Names(t.Context()); len(again) < len(names) {
+		t.Errorf("objects went from %q to %q while records could not be read", names, again)
+	}
+}
+
+// TestClean: what a crash between two writes leaves is removed.
+func TestClean(t *testing.T) {
+	s, c, _ := open(t, t.TempDir())
+	put(t, s, "a", 3)
+	objects, err := c.Objects(t.Context(), "plans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := objects.Put(t.Context(), "a/0123/plan", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	list(t, s)
+	if names, _ := objects.Names(t.Context()); len(names) != 2 {
+		t.Errorf("left: %q", names)
+	}
+}
+
+func TestEvents(t *testing.T) {
+	dir := t.TempDir()
+	s, _, end := open(t, dir)
+	for i := range 3 {
+		if err := s.Note(t.Context(), store.Event{Time: time.Unix(int64(i), 5), Type: "up", Platform: "x", Message: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	end()
+	s, _, _ = open(t, dir)
+	var got []string
+	err := s.Events(t.Context(), func(e store.Event) bool {
+		got = append(got, fmt.Sprint(e.Time.UnixNano(), e.Type, e.Platform, e.Message))
+		return true
+	})
+	if want := []string{"5upx0", "1000000005upx1", "2000000005upx2"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
