@@ -1,0 +1,111 @@
+package coord
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"myriad/bus"
+	"myriad/plan"
+	"myriad/program"
+)
+
+// makePlan plans a platform, and refuses what will not fit.
+func (c *Coordinator) makePlan(e MakePlan) (made Planned) {
+	defer func() {
+		if p := recover(); p != nil { // one file must not end what the others live by
+			c.Logf("coordinator: planning %s panicked: %v\n%s", e.Platform, p, debug.Stack())
+			made = Planned{Platform: e.Platform, Err: &program.Problem{Rack: -1, Op: "plan " + e.Platform, Cause: fmt.Sprint(p), Remedy: "this is a defect of myriad; please report it with the topology file"}}
+		}
+	}()
+	p, err := plan.Make(e.Source.Topology, e.Pnodes, plan.Options{Previous: e.Previous})
+	if err == nil && !e.Source.Force {
+		err = fits(p, e.Others)
+	}
+	return Planned{Platform: e.Platform, Plan: p, Err: err}
+}
+
+// fits says why a plan will not fit its pnodes beside other platforms.
+func fits(p *plan.Plan, others []*plan.Plan) error {
+	f := p.Forecast()
+	if l := f.Breaks(); l != nil {
+		return refusal(p.Platform(), l, l.Need, "")
+	}
+	taken := map[string]uint64{}
+	for _, o := range others {
+		for _, n := range o.Forecast().Pnodes {
+			taken[n.Pnode] += n.KernelMemory
+		}
+	}
+	have := map[string]uint64{}
+	for _, n := range p.Pnodes() {
+		have[n.Name] = n.Memory
+	}
+	for _, n := range f.Pnodes {
+		need := n.KernelMemory + n.UserMemory + taken[n.Pnode]
+		if m := have[n.Pnode]; m > 0 && need > m {
+			l := &plan.Limit{Name: "memory", Pnode: n.Pnode, Have: m, Remedy: "take another platform down, or describe fewer vnodes"}
+			return refusal(p.Platform(), l, need, " with the other platforms")
+		}
+	}
+	return nil
+}
+
+func refusal(platform string, l *plan.Limit, need uint64, with string) error {
+	p := &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: "bring up " + platform, Remedy: l.Remedy + "; --force tries all the same"}
+	if l.Name == "memory" {
+		p.Cause = fmt.Sprintf("about %.1f GB of memory are needed%s, and pnode %s has %.1f GB", float64(need)/1e9, with, l.Pnode, float64(l.Have)/1e9)
+	} else {
+		p.Cause = fmt.Sprintf("%s: %d needed, and pnode %s has %d", l.Name, need, l.Pnode, l.Have)
+	}
+	return p
+}
+
+// apply sends a pnode its program, and waits for the report. When ctx ends
+// it tells the pnode to stop, and still waits.
+func (c *Coordinator) apply(ctx context.Context, e Apply) (*program.Report, error) {
+	number, err := e.Plan.PnodeNumber(e.Pnode)
+	if err != nil {
+		return nil, err
+	}
+	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Platform{Name: e.Platform})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if err := s.SendBytes(e.Plan.Program(number).Encode()); err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Send(bus.None{}) })()
+	return c.follow(s, e.Platform, e.Pnode)
+}
+
+// remove has a pnode remove a platform, and waits until it has.
+func (c *Coordinator) remove(ctx context.Context, e Remove) (*program.Report, error) {
+	s, err := bus.Open(ctx, c.Conn, bus.SubjectOf(e.Pnode, "remove"), bus.Platform{Name: e.Platform})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return c.follow(s, e.Platform, e.Pnode)
+}
+
+// follow posts progress until the pnode has said its last word.
+func (c *Coordinator) follow(s *bus.Stream, platform, pnode string) (*program.Report, error) {
+	var last bus.Progress
+	for {
+		var p bus.Progress
+		switch err := s.Recv(&p); {
+		case err == io.EOF && last.Err != nil:
+			return last.Report, last.Err
+		case err == io.EOF:
+			return last.Report, nil
+		case err != nil:
+			return last.Report, err
+		}
+		if last = p; p.Report == nil {
+			c.post(Counted{platform, pnode, p.Count})
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package coord
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"myriad/api"
+	"myriad/bus"
+	"myriad/nodeset"
+	"myriad/plan"
+	"myriad/program"
+)
+
+// askTimeout bounds questions to pnodes that a listing can do without.
+const askTimeout = 2 * time.Second
+
+// Pnodes lists the machines whose agents are there.
+func (c *Coordinator) Pnodes(ctx context.Context) ([]api.Pnode, error) {
+	out := []api.Pnode{}
+	err := c.ask(ctx, func(m *Machine) {
+		for _, name := range slices.Sorted(maps.Keys(m.pnodes)) {
+			h := m.pnodes[name]
+			n := api.Pnode{Name: name, CPUs: h.CPUs, Memory: h.Memory}
+			for _, p := range m.platforms {
+				if r := p.reports[name]; r != nil {
+					n.Vnodes += r.Up()
+				}
+			}
+			out = append(out, n)
+		}
+	})
+	return out, err
+}
+
+// Platforms lists the platforms, with what the fabric counted.
+func (c *Coordinator) Platforms(ctx context.Context) ([]api.Platform, error) {
+	out := []api.Platform{}
+	at := map[string][]string{}
+	err := c.ask(ctx, func(m *Machine) {
+		for _, p := range m.sorted() {
+			out = append(out, *m.view(p))
+			at[p.name] = slices.Sorted(maps.Keys(p.reports))
+		}
+	})
+	for i := range out {
+		out[i].Counters = c.counters(ctx, out[i].Name, at[out[i].Name])
+	}
+	return out, err
+}
+
+// Platform shows one platform.
+func (c *Coordinator) Platform(ctx context.Context, name string) (*api.Platform, error) {
+	var v *api.Platform
+	var at []string
+	err := c.ask(ctx, func(m *Machine) {
+		if p := m.platforms[name]; p != nil {
+			v, at = m.view(p), slices.Sorted(maps.Keys(p.reports))
+		}
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case v == nil:
+		return nil, notFound(name)
+	}
+	v.Counters = c.counters(ctx, name, at)
+	return v, nil
+}
+
+// counters sums what the pnodes of a platform have counted, as far as they
+// answer. One that is at work on the platform may not.
+func (c *Coordinator) counters(ctx context.Context, platform string, pnodes []string) []program.Counter {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var order []string
+	sums := map[string]uint64{}
+	each(pnodes, func(pnode string) {
+		counts, err := bus.Request[bus.Platform, []program.Counter](ctx, c.Conn, bus.SubjectOf(pnode, "counters"), bus.Platform{Name: platform})
+		if err != nil {
+			c.Logf("coordinator: counters of %s at %s: %v", platform, pnode, err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, n := range counts {
+			if _, ok := sums[n.Name]; !ok {
+				order = append(order, n.Name)
+			}
+			sums[n.Name] += n.Packets
+		}
+	})
+	var out []program.Counter
+	for _, name := range order {
+		out = append(out, program.Counter{Name: name, Packets: sums[name]})
+	}
+	return out
+}
+
+// askAtOnce is how many pnodes are asked the same thing at once.
+const askAtOnce = 64
+
+// each calls f for each pnode, some at once, and returns when all is done.
+func each(pnodes []string, f func(pnode string)) {
+	var work sync.WaitGroup
+	room := make(chan struct{}, askAtOnce)
+	for _, pnode := range pnodes {
+		room <- struct{}{}
+		work.Go(func() {
+			defer func() { <-room }()
+			f(pnode)
+		})
+	}
+	work.Wait()
+}
+
+// Vnodes lists the vnodes that an expression names, or all if it is empty.
+func (c *Coordinator) Vnodes(ctx context.Context, platform, expr string, tell func(*api.Vnode) error) error {
+	p, err := c.planOf(ctx, platform)
+	if err != nil {
+		return err
+	}
+	var nodes *nodeset.Set
+	if expr != "" {
+		if nodes, err = resolve(p, expr); err != nil {
+			return err
+		}
+	}
+	l, err := c.newLister(ctx, p)
+	if err != nil {
+		return err
+	}
+	for v := range p.Vnodes(nodes) {
+		if err := tell(l.vnode(&v)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lister knows what listings say of vnodes.
+type lister struct {
+	pnodes []plan.Pnode
+	states map[[2]int]program.RackState // by pnode and rack
+	up     map[int]map[string]bool      // by pnode, where it takes a closer look
+	groups []group
+}
+
+type group struct {
+	name  string
+	nodes *nodeset.Set
+}
+
+func (c *Coordinator) newLister(ctx context.Context, p *plan.Plan) (*lister, error) {
+	l := &lister{pnodes: p.Pnodes(), states: map[[2]int]program.RackState{}, up: map[int]map[string]bool{}}
+	all := p.Groups()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		l.groups = append(l.groups, group{name, all[name]})
+	}
+	var partial []int
+	err := c.ask(ctx, func(m *Machine) {
+		x := m.platforms[p.Platform()]
+		if x == nil {
+			return
+		}
+		for i, n := range l.pnodes {
+			r := x.reports[n.Name]
+			if r == nil {
+				continue
+			}
+			for _, k := range r.Racks {
+				l.states[[2]int{i, int(k.Index)}] = k.State
+			}
+			if slices.ContainsFunc(r.Racks, func(k program.RackReport) bool { return k.State == program.RackPartial }) {
+				partial = append(partial, i)
+			}
+		}
+	})
+	for _, pnode := range partial {
+		if l.up[pnode], err = c.observe(ctx, p.Platform(), l.pnodes[pnode].Name); err != nil {
+			return nil, err
+		}
+	}
+	return l, err
+}
+
+// observe asks a pnode which vnodes its kernel has.
+func (c *Coordinator) observe(ctx context.Context, platform, pnode string) (map[string]bool, error) {
+	s, err := bus.Open(ctx, c.Conn, bus.SubjectOf(pnode, "observe"), bus.Platform{Name: platform})
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	b, err := s.RecvBytes()
+	if err != nil {
+		return nil, fmt.Errorf("observe %s at %s: %w", platform, pnode, err)
+	}
+	p, err := program.Decode(b)
+	if err != nil {
+		return nil, err
+	}
+	up := map[string]bool{}
+	for i := range p.Racks {
+		for _, v := range p.Racks[i].Vnodes {
+			up[v.Name] = true
+		}
+	}
+	return up, nil
+}
+
+// vnode is a vnode as listings show it.
+func (l *lister) vnode(v *plan.Vnode) *api.Vnode {
+	out := &api.Vnode{Name: v.Name, Pnode: l.pnodes[v.Pnode].Name, Rack: v.Rack, State: l.state(v), Weight: v.Weight.String(), Gateway: v.Gateway, Vifaces: []api.Viface{}}
+	for _, f := range v.Vifaces {
+		out.Vifaces = append(out.Vifaces, api.Viface{Name: f.Name, Network: f.Network, Address: f.Address.String(), MAC: f.MAC.String(), Attach: v.Attach.String()})
+	}
+	for _, r := range v.Routes {
+		out.Routes = append(out.Routes, api.Route{To: r.To.String(), Via: r.Via.String()})
+	}
+	for _, g := range l.groups {
+		if g.nodes.Contains(v.Name) {
+			out.Groups = append(out.Groups, g.name)
+		}
+	}
+	return out
+}
+
+func (l *lister) state(v *plan.Vnode) string {
+	switch l.states[[2]int{v.Pnode, int(v.Rack)}] {
+	case program.RackUp:
+		return stateUp
+	case program.RackLost:
+		return stateLost
+	case program.RackPartial:
+		if l.up[v.Pnode][v.Name] {
+			return stateUp
+		}
+	}
+	return stateDown
+}
