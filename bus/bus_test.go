@@ -131,10 +131,7 @@ func TestStreamCarriesAnySize(t *testing.T) {
 	flush(t, a)
 	s, err := bus.Open(t.Context(), b, "echo", "")
 	must(t, err)
-	var sizes []int
-	for _, n := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 5 << 20} {
-		sizes = append(sizes, n)
-	}
+	sizes := []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 5 << 20}
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 200 {
 		sizes = append(sizes, r.IntN(3000))
