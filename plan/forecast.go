@@ -254,7 +254,7 @@ func (s *survey) limits(n *Pnode, vnodes int) []Limit {
 	add(Limit{Name: "RLIMIT_NOFILE", Need: uint64(s.Descriptors), Have: n.Files,
 		Remedy: "raise the hard limit of open files (LimitNOFILE= of the service, ulimit -Hn)"}, 0, 0)
 	add(Limit{Name: "user.max_net_namespaces", Need: uint64(s.Namespaces), Have: n.Namespaces,
-		Remedy: fmt.Sprintf("sysctl user.max_net_namespaces=%d", roundUp(s.Namespaces))}, 1, per(s.Namespaces-1))
+		Remedy: fmt.Sprintf("sysctl user.max_net_namespaces=%d", roundUp(s.Namespaces))}, 1, per(s.Namespaces-s.Racks-1)+1.0/program.RackVnodes)
 	const pids = "sysctl kernel.pid_max=4194304"
 	add(Limit{Name: "kernel.pid_max", Need: uint64(s.Racks * rackThreads), Have: n.Pids,
 		Remedy: pids}, 0, float64(rackThreads)/program.RackVnodes)

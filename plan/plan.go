@@ -27,7 +27,7 @@ const MaxVnodes = program.MaxHost - 1
 // made, so it may be shared freely.
 //
 // Vnodes are rows of columns, in the order of their names; vifaces too, those
-// of a vnode side by side. A million vnodes take about 50 MB.
+// of a vnode side by side. A million vnodes take about 40 MB.
 type Plan struct {
 	platform string
 	fabric   program.Fabric

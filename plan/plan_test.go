@@ -240,3 +240,21 @@ func TestLarge(t *testing.T) {
 		t.Errorf("a program has %d ranges of names and %d of places, want 1 and 399", len(q.Names), len(q.Remote))
 	}
 }
+
+// On bridges, what breaks first is the number of ports.
+func TestForecastBridge(t *testing.T) {
+	to := flat(2000)
+	to.Fabric = program.FabricBridge
+	to.Vnodes[0].Attach = program.AttachVeth
+	p, err := Make(to, []Pnode{{Name: "p1", Memory: 64 << 30}}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := p.Forecast()
+	if l := f.Limits[0]; l.Name != "ports of a bridge" || l.Need != 1001 || l.Have != 1023 || f.Breaks() != nil {
+		t.Errorf("nearest is %+v, want 1,001 of 1,023 ports of a bridge", l)
+	}
+	if f.Load.KernelMemory != 2000*memoryVeth {
+		t.Errorf("2,000 vnodes take %d bytes, want %d", f.Load.KernelMemory, 2000*memoryVeth)
+	}
+}
