@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +63,37 @@ func (in *instance) run(ctx context.Context, out any, args ...string) error {
 	if out == nil {
 		return nil
 	}
-	return json.Unmarshal(stdout.Bytes(), out)
+	return readAll(&stdout, out)
+}
+
+// readAll decodes a stream of JSON values: into a slice all of them, whether
+// they come in an array or one by one; else the first.
+func readAll(r io.Reader, out any) error {
+	list := reflect.ValueOf(out).Elem()
+	dec := json.NewDecoder(r)
+	if list.Kind() != reflect.Slice {
+		return dec.Decode(out)
+	}
+	for {
+		var raw json.RawMessage
+		err := dec.Decode(&raw)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if raw[0] == '[' {
+			err = json.Unmarshal(raw, out)
+		} else {
+			row := reflect.New(list.Type().Elem())
+			err = json.Unmarshal(raw, row.Interface())
+			list.Set(reflect.Append(list, row.Elem()))
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // timed gives the seconds that a call took, process start included.
