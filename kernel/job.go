@@ -101,6 +101,12 @@ func (j *job) work() error {
 				j.done(v, err)
 			}
 		}
+		if len(again) > 0 && j.ctx.Err() == nil {
+			// Perhaps of a vnode that was removed a moment ago.
+			if err := netns.WaitCleanup(j.ctx); err != nil {
+				return err
+			}
+		}
 		for _, v := range again {
 			j.done(v, w.match(v))
 		}

@@ -115,7 +115,10 @@ func (s *sysctls) release(gone func(holder string) bool) error {
 		if err := errors.Join(problems...); err != nil {
 			return err // the record stays: another sweep may succeed
 		}
-		return os.Remove(s.record)
+		if err := os.Remove(s.record); !errors.Is(err, fs.ErrNotExist) { // somebody was faster
+			return err
+		}
+		return nil
 	})
 }
 
