@@ -22,18 +22,18 @@ func (a *axis) runs() []run {
 //
 // A run goes on as long as indexes follow each other and need no other
 // padding: a padded one ends where the number of digits changes, an unpadded
-// one where the first padded index comes. ClusterShell decides what is padded
-// by the index that began the present row of indexes, where a row is what has
-// the same distance from one to the next, or a first distance that is not 1
-// and then whatever follows. So "08,10-99,100" stays cut at 99, because 08
-// still decides, and "08-09,11-100" does not, because 11 begins a row after a
-// run of two. The folder keeps that rule, so as to write what nodeset -f does.
+// one where the first padded index comes. Whether an index that could be
+// either, such as 10, counts as padded is taken over from the index before it;
+// only where a run of two or more ends does the next index decide for itself.
+// So "08,10-99,100" is cut at 99, because 08 makes a padded number of 10, and
+// "08-09,11-100" is not, because 11 comes after a run. This is what nodeset -f
+// does, whatever its reasons.
 type folder struct {
 	runs   []run
-	padded bool   // as decided by the index that began the row
-	digits int    // of that index
+	padded bool   // whether indexes count as padded
+	digits int    // of the index that decided this
 	last   uint64 // the index added last
-	gap    uint64 // distance between the last two; 0 at the start of a row
+	gap    uint64 // from the one before it; 0 if that one did not fit
 }
 
 func (f *folder) add(s stretch) {

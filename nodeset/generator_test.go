@@ -54,7 +54,7 @@ func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 func (g *generator) oneOf(from ...string) string { return from[g.IntN(len(from))] }
 
 func (g *generator) expr() string {
-	if g.chance(10) {
+	if g.chance(5) {
 		return g.points()
 	}
 	texts := g.shape()
@@ -158,23 +158,38 @@ func (g *generator) item(largest int) string {
 	return item
 }
 
-// points is single names scattered over a grid, whose folding is a puzzle.
+// points is single names out of a grid, at random or in a pattern, whose
+// folding is a puzzle.
 func (g *generator) points() string {
-	texts := []string{"a", "b", "c", "d"}[:2+g.IntN(3)]
-	side := []int{0, 0, 12, 6, 4}[len(texts)]
+	dims := 2 + g.IntN(3)
+	side := []int{0, 0, 10, 5, 4}[dims]
 	from := []int{0, 1, 7, 96}[g.IntN(4)]
-	pad := 1
-	if g.chance(15) {
-		pad = 2
-	}
-	names := make([]string, 1+g.IntN(70))
-	for i := range names {
-		var b strings.Builder
-		for _, text := range texts {
-			fmt.Fprintf(&b, "%s%0*d", text, pad, from+g.IntN(side))
+	pad := 1 + g.IntN(8)/7
+	m, n := 2+g.IntN(4), 2+g.IntN(4)
+	keep := []func(sum, product int) bool{
+		func(_, _ int) bool { return g.chance(15) },
+		func(_, _ int) bool { return g.chance(75) },
+		func(sum, _ int) bool { return sum%m != 0 },
+		func(sum, product int) bool { return product%m != sum%n },
+	}[g.IntN(4)]
+	var names []string
+	var walk func(name string, dim, sum, product int)
+	walk = func(name string, dim, sum, product int) {
+		if dim == dims {
+			if keep(sum, product) {
+				names = append(names, name)
+			}
+			return
 		}
-		names[i] = b.String()
+		for v := from; v < from+side; v++ {
+			walk(fmt.Sprintf("%s%c%0*d", name, 'a'+dim, pad, v), dim+1, sum+v*(dim+1), product*v)
+		}
 	}
+	walk("", 0, 0, 1)
+	if names == nil {
+		return "login"
+	}
+	g.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	return strings.Join(names, ",")
 }
 

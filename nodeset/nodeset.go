@@ -27,9 +27,9 @@ func newPart(shape string, a *axis) part {
 	return p
 }
 
-// Of is the set of the given names. They are taken as they are: brackets and
-// operators mean nothing here, and a set with such names cannot be written as
-// an expression.
+// Of is the set of the given names; empty ones are skipped. They are taken as
+// they are: brackets and operators mean nothing here, and a set with such names
+// cannot be written as an expression.
 func Of(names ...string) *Set {
 	b := newBuilder(newCalc())
 	for _, name := range names {

@@ -88,7 +88,7 @@ type term struct {
 
 const operators = ",!&^"
 
-// operands are the sets left and right of an operator.
+// operations is what the operators mean.
 var operations = map[byte]operation{
 	',': union,
 	'!': difference,
