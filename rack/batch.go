@@ -12,9 +12,10 @@ type batch struct {
 	data    []byte // what outputs refer to; never moved while they do
 	outputs []Output
 	exits   []Exit
-	first   time.Time // when the oldest of them came
-	sent    time.Time // when the last frame went
-	broken  bool      // the client is gone: what comes is dropped
+	first   time.Time     // when the oldest of them came
+	sent    time.Time     // when the last frame went
+	pause   time.Duration // before the next
+	broken  bool          // the client is gone: what comes is dropped
 }
 
 const (
@@ -23,11 +24,17 @@ const (
 	lineSize  = 8 << 10   // longer lines are passed on in pieces
 
 	quickFlush  = 5 * time.Millisecond  // after silence
-	steadyFlush = 25 * time.Millisecond // between frames, while there is more
+	steadyFlush = 50 * time.Millisecond // between frames, while many vnodes have more
 )
 
-func newBatch(frames *Frames) batch {
-	return batch{frames: frames, data: make([]byte, 0, batchSize)}
+// newBatch makes a batch for a call to so many vnodes. Where there are few, a
+// person may be waiting for each line.
+func newBatch(frames *Frames, vnodes int) batch {
+	return batch{
+		frames: frames,
+		data:   make([]byte, 0, batchSize),
+		pause:  min(time.Duration(vnodes)*quickFlush, steadyFlush),
+	}
 }
 
 // room gives memory to read into, where took will find it. It makes room by
@@ -89,7 +96,7 @@ func (b *batch) due() time.Time {
 	if len(b.outputs)+len(b.exits) == 0 {
 		return time.Time{}
 	}
-	quick, steady := b.first.Add(quickFlush), b.sent.Add(steadyFlush)
+	quick, steady := b.first.Add(quickFlush), b.sent.Add(b.pause)
 	if quick.After(steady) {
 		return quick
 	}

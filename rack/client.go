@@ -28,7 +28,7 @@ type Client struct {
 var _ kernel.Rack = (*Client)(nil)
 
 // helloPatience is how long a rack may take to say who it is.
-const helloPatience = 5 * time.Second
+const helloPatience = 3 * time.Second
 
 // Dial connects to the rack that answers on a socket. One that accepts the
 // connection and does not say who it is, perhaps because it is stopped, can

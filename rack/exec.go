@@ -189,7 +189,7 @@ func (j *job) input(in *Input) bool {
 func (j *job) startAll(ctx context.Context) error {
 	var next atomic.Int64
 	var threads sync.WaitGroup
-	errs := make([]error, min(runtime.NumCPU(), len(j.names), cap(j.window)))
+	errs := make([]error, min(runtime.GOMAXPROCS(0), len(j.names), cap(j.window)))
 	for i := range errs {
 		threads.Go(func() {
 			errs[i] = netns.Run(func(t *netns.Thread) error {

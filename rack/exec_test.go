@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"myriad/program"
 )
 
@@ -162,6 +160,7 @@ func TestExecPieces(t *testing.T) {
 
 // TestExecStream: output does not wait for the end of the process.
 func TestExecStream(t *testing.T) {
+	t.Parallel()
 	c := open(t, 1)
 	began := time.Now()
 	var came time.Duration
@@ -177,6 +176,7 @@ func TestExecStream(t *testing.T) {
 }
 
 func TestExecWindow(t *testing.T) {
+	t.Parallel()
 	c := open(t, 12)
 	began := time.Now()
 	run(t.Context(), c, &ExecRequest{Argv: []string{"sleep", "0.2"}, Window: 12}).ok(t, 12)
@@ -246,6 +246,7 @@ func TestExecStdinFar(t *testing.T) {
 // TestExecStdinHangup: a client that goes while its input is ahead of a
 // process that does not read is noticed.
 func TestExecStdinHangup(t *testing.T) {
+	t.Parallel()
 	c := open(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	ch := make(chan Input)
@@ -269,6 +270,7 @@ func TestExecStdinHangup(t *testing.T) {
 }
 
 func TestExecTimeout(t *testing.T) {
+	t.Parallel()
 	c := open(t, 2)
 	began := time.Now()
 	req := sh("sleep 61 & wait")
@@ -401,44 +403,4 @@ func TestExecFlood(t *testing.T) {
 	if n := running("yes"); n > 0 {
 		t.Errorf("%d processes left", n)
 	}
-}
-
-// TestExecNoDescriptors: where descriptors run out, each vnode says so, the
-// call ends, and nothing leaks.
-func TestExecNoDescriptors(t *testing.T) {
-	c := open(t, 8)
-	run(t.Context(), c, &ExecRequest{Argv: []string{"true"}}).ok(t, 8)
-	before := descriptors(t)
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
-	refused := 0
-	for spare := range 60 {
-		low := limit
-		low.Cur = uint64(len(before) + spare)
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
-			t.Fatal(err)
-		}
-		o := run(t.Context(), c, &ExecRequest{Argv: []string{"sleep", "0.01"}, Window: 8, Stdin: spare%2 == 1}, Input{EOF: true})
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range o.exits {
-			if e.Code != 0 {
-				refused++
-				if !strings.Contains(e.Err, "too many open files") {
-					t.Errorf("with %d descriptors: %+v", spare, e)
-				}
-			}
-		}
-		if o.err == nil && len(o.exits) != 8 {
-			t.Errorf("with %d descriptors: %d exits, no error", spare, len(o.exits))
-		}
-	}
-	if refused == 0 {
-		t.Error("descriptors never ran out")
-	}
-	sameDescriptors(t, before)
-	run(t.Context(), c, &ExecRequest{Argv: []string{"true"}}).ok(t, 8)
 }

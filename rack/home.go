@@ -7,10 +7,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
+	"myriad/kernel/netns"
 	"myriad/program"
 )
 
@@ -153,11 +156,36 @@ func announce(ready io.Writer) {
 // readyLine is what a rack process says once it answers.
 const readyLine = "ready"
 
-// tuneMemory keeps the heap small: racks are many, and mostly hold still.
-func tuneMemory() {
+// tune fits the Go runtime to a process of which there are many, that mostly
+// hold still.
+func tune() {
 	debug.SetGCPercent(gcPercent)
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), mostCores))
 }
 
-// gcPercent makes the collector run at 1 MB of garbage rather than 4: a rack
-// makes little of it.
-const gcPercent = 25
+const (
+	// gcPercent makes the collector run at 1 MB of garbage rather than 4.
+	gcPercent = 25
+	// mostCores is how many cores a rack uses by itself. What it starts uses
+	// all there are.
+	mostCores = 4
+)
+
+// warm makes the threads that a rack needs to start processes. The Go runtime
+// keeps them, and would end the process, vnodes and all, if it could not make
+// one when the machine has no room for more.
+func warm() {
+	const threads = mostCores + 4
+	var all, visits sync.WaitGroup
+	all.Add(threads)
+	for range threads {
+		visits.Go(func() {
+			_ = netns.Run(func(*netns.Thread) error {
+				all.Done()
+				all.Wait()
+				return nil
+			})
+		})
+	}
+	visits.Wait()
+}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
 )
 
 // Arguments says whether a command line, without the program's name, is that
@@ -26,5 +29,10 @@ func Main(ctx context.Context, args []string, version string) error {
 		return fmt.Errorf("serve rack: %w", err)
 	}
 	c.Index = uint32(*index)
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM)
+	defer stop()
+	// A signal that the daemon was told to ignore would be ignored by every
+	// process in every vnode. One that is caught here is not, there.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
 	return Serve(ctx, c)
 }

@@ -53,17 +53,17 @@ func TestPnode(t *testing.T) {
 	}})
 }
 
-// flat is a program of n vnodes in one vnetwork, a hundred in a rack.
-func flat(n int) *program.Program {
+// flat is a program of n vnodes in one vnetwork, some in a rack.
+func flat(n, inRack int) *program.Program {
 	p := &program.Program{Platform: "p", Pnode: "pnode", Networks: []program.Network{
 		{ID: 1, Name: "lan", Subnet: netip.MustParsePrefix("10.9.0.0/16"), MTU: 1500},
 	}}
 	for i := range n {
-		if i%100 == 0 {
-			p.Racks = append(p.Racks, program.Rack{Index: uint32(i / 100)})
+		if i%inRack == 0 {
+			p.Racks = append(p.Racks, program.Rack{Index: uint32(i / inRack)})
 		}
 		r := &p.Racks[len(p.Racks)-1]
-		slot := uint16(i % 100)
+		slot := uint16(i % inRack)
 		s := spec(n).Rack.Vnodes[i]
 		s.Slot = slot
 		r.Vnodes = append(r.Vnodes, s)
@@ -76,7 +76,7 @@ func flat(n int) *program.Program {
 // those that nobody answers time out, and what cannot be sent says why.
 func TestProbe(t *testing.T) {
 	p, s := pnode(t)
-	want := flat(104)
+	want := flat(104, 100)
 	report, err := p.Apply(t.Context(), want, nil)
 	if err != nil || len(report.Problems) > 0 {
 		t.Fatal(err, report.Problems)

@@ -30,7 +30,7 @@ type linger struct {
 }
 
 func newPump(j *job, cancel context.CancelFunc) *pump {
-	return &pump{job: j, cancel: cancel, batch: newBatch(j.frames)}
+	return &pump{job: j, cancel: cancel, batch: newBatch(j.frames, len(j.names))}
 }
 
 // run works until everything has been started and has ended.

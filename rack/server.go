@@ -73,7 +73,7 @@ func Serve(ctx context.Context, c Config) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	tuneMemory()
+	tune()
 	s := &server{Config: c, applying: make(chan struct{}, 1)}
 	if err := os.MkdirAll(Dir(c.RunDir, c.Platform), 0o700); err != nil {
 		return fmt.Errorf("serve rack %d: %w", c.Index, err)
@@ -96,6 +96,7 @@ func Serve(ctx context.Context, c Config) error {
 	defer s.stop()
 	context.AfterFunc(ctx, func() { ln.Close() })
 	announce(c.Ready)
+	s.calls.Go(warm)
 	s.accept(ctx, ln)
 	os.Remove(path) // first, so that nobody finds a rack that is going
 	ended := make(chan struct{})

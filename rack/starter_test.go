@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel"
+	"myriad/kernel/cgroup"
 	"myriad/kernel/kerneltest"
 	"myriad/kernel/netns"
 	"myriad/kernel/rtnl"
@@ -193,6 +195,7 @@ func TestFind(t *testing.T) {
 // TestFindUnusable: a rack that does not answer, or is of another build, can
 // be ended all the same.
 func TestFindUnusable(t *testing.T) {
+	t.Parallel()
 	s := starter(t)
 	c := startRack(t, s, 1)
 	newer := &Starter{RunDir: s.RunDir, Version: "newer"}
@@ -294,6 +297,54 @@ func clientMain(socket string) {
 	}
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
+}
+
+// TestSignals: what the starter ignores, the vnodes' processes do not; a rack
+// that is told to end takes all with it.
+func TestSignals(t *testing.T) {
+	s := starter(t)
+	signal.Ignore(unix.SIGHUP, unix.SIGINT)
+	defer signal.Reset(unix.SIGHUP, unix.SIGINT)
+	c := startRack(t, s, 1)
+	mustApply(t, c, bare(1, 1))
+	o := run(t.Context(), c, &ExecRequest{Argv: []string{"grep", "-E", "SigIgn|SigBlk", "/proc/self/status"}})
+	o.ok(t, 1)
+	if want := "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"; o.stdout["v0"] != want {
+		t.Errorf("a process begins with %q, want %q", o.stdout["v0"], want)
+	}
+	unix.Kill(c.Pid(), unix.SIGHUP)
+	unix.Kill(c.Pid(), unix.SIGINT)
+	run(t.Context(), c, sh("sleep 74 >/dev/null 2>&1 &")).ok(t, 1)
+	unix.Kill(c.Pid(), unix.SIGTERM)
+	<-c.Lost()
+	if n := running("sleep", "74"); n > 0 {
+		t.Errorf("%d processes left", n)
+	}
+	if _, err := os.Stat(Socket(s.RunDir, "p", 1)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its socket: %v", err)
+	}
+}
+
+// TestV1Group: without cgroup v2, a rack is moved to its group before it
+// starts anything.
+func TestV1Group(t *testing.T) {
+	const freezer = "/sys/fs/cgroup/freezer"
+	s := starter(t)
+	if _, err := os.Stat(freezer + "/cgroup.procs"); err != nil {
+		t.Log("not tried: the freezer of cgroup v1 is not mounted")
+		return
+	}
+	s.init()
+	s.tree = &cgroup.Tree{Root: freezer}
+	c := startRack(t, s, 1)
+	group, _ := s.group(key{"p", 1})
+	pids, err := group.Procs()
+	if err != nil || len(pids) != 1 || pids[0] != c.Pid() {
+		t.Errorf("in the group: %v, %v, want %d", pids, err, c.Pid())
+	}
+	if err := c.Close(); err != nil || group.Exists() {
+		t.Errorf("%v; the group is there: %v", err, group.Exists())
+	}
 }
 
 func TestStartFails(t *testing.T) {

@@ -119,13 +119,6 @@ func TestTerminalEnd(t *testing.T) {
 		t.Errorf("%v, %+v after %v, want it hung up", o.err, o.exits, time.Since(began))
 	}
 	waitFor(t, "the background job's end", func() bool { return running("sleep", "83")+running("sleep", "84") == 0 })
-	// Time is over, and it ignores that.
-	req := tty("trap '' HUP TERM; while :; do sleep 85; done")
-	req.Timeout = int64(100 * time.Millisecond)
-	o = run(t.Context(), c, req)
-	if e := o.exits["v0"]; o.err != nil || e.Code != 137 || e.Err != "timeout" {
-		t.Errorf("%v, %+v, want a timeout", o.err, e)
-	}
 	// What it types is not read, and then it goes.
 	ctx, cancel = context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
@@ -133,10 +126,10 @@ func TestTerminalEnd(t *testing.T) {
 	if !errors.Is(o.err, context.DeadlineExceeded) {
 		t.Error(o.err)
 	}
-	waitFor(t, "the end of all", func() bool { return running("sleep", "85")+running("sleep", "86") == 0 })
+	waitFor(t, "the end of all", func() bool { return running("sleep", "86") == 0 })
 	sameDescriptors(t, before)
 	// What cannot be started says why.
-	req = tty("")
+	req := tty("")
 	req.Argv = []string{"/no/such/program"}
 	if e := run(t.Context(), c, req).exits["v0"]; e.Code != 127 {
 		t.Errorf("%+v, want 127", e)
@@ -147,4 +140,17 @@ func TestTerminalEnd(t *testing.T) {
 		t.Errorf("%+v, want 127", e)
 	}
 	sameDescriptors(t, before)
+}
+
+// TestTerminalTimeout: time is over, and the command ignores that.
+func TestTerminalTimeout(t *testing.T) {
+	t.Parallel()
+	c := open(t, 1)
+	req := tty("trap '' HUP TERM; while :; do sleep 85; done")
+	req.Timeout = int64(100 * time.Millisecond)
+	o := run(t.Context(), c, req)
+	if e := o.exits["v0"]; o.err != nil || e.Code != 137 || e.Err != "timeout" {
+		t.Errorf("%v, %+v, want a timeout", o.err, e)
+	}
+	waitFor(t, "the end of all", func() bool { return running("sleep", "85") == 0 })
 }
