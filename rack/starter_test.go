@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,8 +16,6 @@ import (
 	"myriad/kernel"
 	"myriad/kernel/cgroup"
 	"myriad/kernel/kerneltest"
-	"myriad/kernel/netns"
-	"myriad/kernel/rtnl"
 	"myriad/program"
 )
 
@@ -58,39 +55,14 @@ func startRack(tb testing.TB, s *Starter, index uint32) *Client {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	joinTrunk(tb, r)
 	return r.(*Client)
 }
 
-// joinTrunk gives a rack a trunk whose far end leads nowhere.
-func joinTrunk(tb testing.TB, r kernel.Rack) {
-	tb.Helper()
-	inside, err := netns.Open(r.Netns())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer unix.Close(inside)
-	outside, err := netns.Make(func() error {
-		c, err := rtnl.Open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		var b rtnl.Batch
-		far := &rtnl.Link{Index: 3, Name: "far", Kind: rtnl.Veth, Up: true}
-		far.Peer = &rtnl.Link{Index: 2, Name: "tr0", Netns: inside}
-		b.NewLink(far)
-		return c.Do(&b)
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { unix.Close(outside) })
-}
-
-// bare asks for vnodes without vifaces.
+// bare asks for vnodes without vifaces, which need no trunk: bridges have one
+// for each network.
 func bare(index uint32, n int) *kernel.RackSpec {
 	s := spec(n)
+	s.Fabric = program.FabricBridge
 	s.Rack.Index = index
 	return s
 }
@@ -303,8 +275,14 @@ func clientMain(socket string) {
 // that is told to end takes all with it.
 func TestSignals(t *testing.T) {
 	s := starter(t)
-	signal.Ignore(unix.SIGHUP, unix.SIGINT)
-	defer signal.Reset(unix.SIGHUP, unix.SIGINT)
+	own, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Exe = filepath.Join(t.TempDir(), "deaf")
+	if err := os.WriteFile(s.Exe, []byte("#!/bin/sh\ntrap '' HUP INT\nexec "+own+" \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	c := startRack(t, s, 1)
 	mustApply(t, c, bare(1, 1))
 	o := run(t.Context(), c, &ExecRequest{Argv: []string{"grep", "-E", "SigIgn|SigBlk", "/proc/self/status"}})
