@@ -11,9 +11,13 @@ import (
 )
 
 // What a rack's namespace holds besides lo, by interface index: with eBPF the
-// trunk tr0 (firstIndex); with bridges a bridge and a trunk for each network;
+// trunk tr0 (TrunkIndex); with bridges a bridge and a trunk for each network;
 // and the host ends of the vnodes that are attached by veth pairs.
+//
+// None is an index that a vnode has inside: before Linux 6.14, the index of a
+// link made in another namespace must be free in the socket's own, too.
 const (
+	TrunkIndex  = 1 << 15 // of tr0
 	firstEnd    = 1 << 16
 	firstBridge = 1 << 28
 	firstPort   = 1 << 29
@@ -42,7 +46,7 @@ func (j *job) veth(f *program.Viface) bool {
 func (w *worker) newLink(f *program.Viface, n *program.Network, ns int) {
 	inside := rtnl.Link{Index: indexOf(f), Name: f.Name, Netns: ns, MTU: uint32(n.MTU), MAC: f.Address(), Group: uint32(n.ID)}
 	if !w.j.veth(f) {
-		inside.Kind, inside.Parent = rtnl.Macvlan, firstIndex
+		inside.Kind, inside.Parent = rtnl.Macvlan, TrunkIndex
 		w.attach.NewLink(&inside)
 		return
 	}
@@ -65,7 +69,7 @@ func (w *worker) same(l *rtnl.LinkInfo, f *program.Viface, n *program.Network) b
 		return false
 	}
 	if !w.j.veth(f) {
-		return l.Kind == rtnl.Macvlan && l.VEPA && l.Parent == firstIndex
+		return l.Kind == rtnl.Macvlan && l.VEPA && l.Parent == TrunkIndex
 	}
 	end := w.j.ends[endIndex(f)]
 	return l.Kind == rtnl.Veth && end != nil && end.Kind == rtnl.Veth && end.Up && end.MTU == uint32(n.MTU) && end.Master == w.j.master(f)
@@ -95,7 +99,7 @@ func (j *job) prepare(gone []*vnode) error {
 
 // trunk brings up the rack's end of its trunk, and joins the veth pairs to it.
 func (j *job) trunk(c *rtnl.Conn) error {
-	trunk := j.ends[firstIndex]
+	trunk := j.ends[TrunkIndex]
 	if trunk == nil || trunk.Kind != rtnl.Veth {
 		if len(j.spec.Rack.Vnodes) == 0 {
 			return nil
@@ -104,10 +108,10 @@ func (j *job) trunk(c *rtnl.Conn) error {
 	}
 	var b rtnl.Batch
 	if j.l.ipv6 && !trunk.IPv6Quiet {
-		b.SetLink(&rtnl.Link{Index: firstIndex, IPv6: rtnl.IPv6Quiet, Label: trunk.Name})
+		b.SetLink(&rtnl.Link{Index: TrunkIndex, IPv6: rtnl.IPv6Quiet, Label: trunk.Name})
 	}
 	if !trunk.Up {
-		b.SetLink(&rtnl.Link{Index: firstIndex, Up: true, Label: trunk.Name})
+		b.SetLink(&rtnl.Link{Index: TrunkIndex, Up: true, Label: trunk.Name})
 	}
 	j.writes += uint64(b.Len())
 	if err := c.Do(&b); err != nil {
@@ -131,7 +135,7 @@ func (j *job) joinVeths(c *rtnl.Conn) error {
 	}
 	var err error
 	var writes int
-	j.veths, writes, err = fabric.EnsureVeth(c, firstIndex, ends)
+	j.veths, writes, err = fabric.EnsureVeth(c, TrunkIndex, ends)
 	j.writes += uint64(writes)
 	return err
 }

@@ -89,7 +89,7 @@ func (f *floor) vnodes(ctx context.Context, t *netns.Thread, from, to int, held 
 			return err
 		}
 		b.Reset()
-		b.NewLink(&rtnl.Link{Index: firstIndex, Name: "eth0", Kind: rtnl.Macvlan, Parent: firstIndex, Netns: ns,
+		b.NewLink(&rtnl.Link{Index: firstIndex, Name: "eth0", Kind: rtnl.Macvlan, Parent: TrunkIndex, Netns: ns,
 			MAC: program.MACOf(1, uint32(i+1))})
 		if err := rack.Do(&b); err != nil {
 			return err
@@ -131,14 +131,14 @@ func (f *floor) trunk(t *netns.Thread, held *[]int) (*rtnl.Conn, error) {
 	}
 	defer spine.Close()
 	var b rtnl.Batch
-	b.NewLink(&rtnl.Link{Index: firstTrunk, Name: "r0", Kind: rtnl.Veth, Peer: &rtnl.Link{Index: firstIndex, Name: "tr0", Netns: ns}})
+	b.NewLink(&rtnl.Link{Index: firstTrunk, Name: "r0", Kind: rtnl.Veth, Peer: &rtnl.Link{Index: TrunkIndex, Name: "tr0", Netns: ns}})
 	b.SetLink(&rtnl.Link{Index: firstTrunk, IPv6: rtnl.IPv6Quiet})
 	b.SetLink(&rtnl.Link{Index: firstTrunk, Up: true})
 	err = spine.Do(&b)
 	if err == nil {
 		b.Reset()
-		b.SetLink(&rtnl.Link{Index: firstIndex, IPv6: rtnl.IPv6Quiet})
-		b.SetLink(&rtnl.Link{Index: firstIndex, Up: true})
+		b.SetLink(&rtnl.Link{Index: TrunkIndex, IPv6: rtnl.IPv6Quiet})
+		b.SetLink(&rtnl.Link{Index: TrunkIndex, Up: true})
 		err = rack.Do(&b)
 	}
 	if err != nil {

@@ -242,7 +242,7 @@ func trunk(t *testing.T, ns int) {
 		}
 		defer c.Close()
 		var b rtnl.Batch
-		b.NewLink(&rtnl.Link{Index: 2, Name: "tr0", Kind: rtnl.Veth, Peer: &rtnl.Link{Index: 3, Name: "other"}})
+		b.NewLink(&rtnl.Link{Index: kernel.TrunkIndex, Name: "tr0", Kind: rtnl.Veth, Peer: &rtnl.Link{Index: 3, Name: "other"}})
 		return c.Do(&b)
 	})
 	if err != nil {

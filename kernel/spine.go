@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -169,27 +170,45 @@ func (s *spine) prune(want *program.Program, lost map[uint32]bool) (writes int, 
 	return writes, err
 }
 
-// join makes the trunks that are missing, and the forwarding plane match.
+// join makes the trunks that are missing of the racks that live, and with
+// bridges the bridges.
 func (s *spine) join(want *program.Program, racks map[uint32]Rack) (writes int, err error) {
 	if want.Fabric == program.FabricBridge {
 		return s.bridge(want, racks)
 	}
-	var ends []int32
 	missing := map[trunk]*program.Network{}
-	for t := range trunks(want) {
-		ends = append(ends, firstTrunk+int32(t.rack))
+	for t := range living(want, racks) {
 		if l, ok := s.links[trunkName(t.rack, 0)]; !ok || !l.Up {
 			missing[t] = nil
 		}
 	}
-	if writes, err = s.makeTrunks(missing, racks); err != nil || len(ends) == 0 {
+	return s.makeTrunks(missing, racks)
+}
+
+// living lists the trunks of racks that live.
+func living(want *program.Program, racks map[uint32]Rack) map[trunk]bool {
+	all := trunks(want)
+	maps.DeleteFunc(all, func(t trunk, _ bool) bool { return racks[t.rack] == nil })
+	return all
+}
+
+// forward has the trunks run the eBPF fabric of a program.
+func (s *spine) forward(want *program.Program, racks map[uint32]Rack) (writes int, err error) {
+	if want.Fabric != program.FabricEBPF {
+		return 0, nil
+	}
+	var ends []int32
+	for t := range living(want, racks) {
+		ends = append(ends, firstTrunk+int32(t.rack))
+	}
+	if len(ends) == 0 {
+		return 0, nil
+	}
+	f, writes, err := fabric.Ensure(s.conn, ends, want)
+	if err != nil {
 		return writes, err
 	}
-	f, n, err := fabric.Ensure(s.conn, ends, want)
-	if err != nil {
-		return writes + n, err
-	}
-	return writes + n, f.Close()
+	return writes, f.Close()
 }
 
 // makeTrunks makes trunks of racks: with eBPF fit for every network, and else
@@ -220,7 +239,7 @@ func (s *spine) makeTrunks(missing map[trunk]*program.Network, racks map[uint32]
 		}
 		index := firstTrunk + int32(t.rack)
 		b.NewLink(&rtnl.Link{Index: index, Name: name, Kind: rtnl.Veth, MTU: trunkMTU,
-			Peer: &rtnl.Link{Index: firstIndex, Name: "tr0", MTU: trunkMTU, Netns: ns}})
+			Peer: &rtnl.Link{Index: TrunkIndex, Name: "tr0", MTU: trunkMTU, Netns: ns}})
 		if s.ipv6 {
 			b.SetLink(&rtnl.Link{Index: index, IPv6: rtnl.IPv6Quiet, Label: name})
 		}
@@ -234,7 +253,7 @@ func (s *spine) makeTrunks(missing map[trunk]*program.Network, racks map[uint32]
 func (s *spine) bridge(want *program.Program, racks map[uint32]Rack) (writes int, err error) {
 	networks := networksOf(want.Networks)
 	missing := map[trunk]*program.Network{}
-	wanted := trunks(want)
+	wanted := living(want, racks)
 	for t := range wanted {
 		if _, ok := s.links[trunkName(t.rack, t.network)]; !ok {
 			missing[t] = networks[t.network]

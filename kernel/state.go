@@ -7,8 +7,7 @@ import (
 	"myriad/program"
 )
 
-// firstIndex is the interface index of a vnode's viface 0, and of the trunk
-// in a rack; lo has 1.
+// firstIndex is the interface index of a vnode's viface 0; lo has 1.
 const firstIndex = 2
 
 // state is what a vnode's namespace has, as far as it matters here.

@@ -74,7 +74,7 @@ func (c *Conn) FD() int { return c.fd }
 
 // Close closes the socket. Closing twice is no error.
 func (c *Conn) Close() {
-	if c.fd >= 0 {
+	if c.buf != nil && c.fd >= 0 { // the zero value was never open
 		unix.Close(c.fd)
 	}
 	c.fd = -1
