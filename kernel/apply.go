@@ -104,7 +104,7 @@ func (a *apply) run(ctx context.Context) error {
 		{"make spine", a.openSpine},
 		{"remove racks", a.removeRacks},
 		{"start racks", a.startRacks},
-		{"load fabric", a.fabric},
+		{"make trunks", a.join},
 		{"make vnodes", a.vnodes},
 	}
 	defer a.close()
@@ -223,11 +223,14 @@ func (a *apply) startRacks(ctx context.Context) error {
 			return err
 		}
 		// What a rack of that number that was lost has left is in the way.
-		if err := a.p.endRack(ctx, a.want.Platform, missing[i], nil); err != nil {
-			return err
+		err := a.p.endRack(ctx, a.want.Platform, missing[i], nil)
+		if err == nil {
+			started[i], err = a.p.Racks.Start(ctx, a.want.Platform, missing[i])
 		}
-		var err error
-		started[i], err = a.p.Racks.Start(ctx, a.want.Platform, missing[i])
+		if err != nil && ctx.Err() == nil {
+			a.problem(problemOf(int32(missing[i]), "", fmt.Sprintf("start rack %d", missing[i]), err))
+			return nil // the others may do better
+		}
 		return err
 	})
 	for i, r := range started {
@@ -269,26 +272,36 @@ func each(n, atOnce int, fn func(i int) error) error {
 	return errors.Join(errs...)
 }
 
-// fabric joins the racks to the spine and tells the fabric who is where.
-func (a *apply) fabric(context.Context) error {
+// join makes the trunks.
+func (a *apply) join(context.Context) error {
 	writes, err := a.spine.join(a.want, a.racks)
 	a.report.Writes += uint64(writes)
 	return err
 }
 
-// applying is how many racks make vnodes at one time: each has two threads,
-// which is what the kernel's locks leave room for.
-const applying = 1
-
-// vnodes has every rack match its share.
+// vnodes has every rack match its share, while the fabric is told who is
+// where.
 func (a *apply) vnodes(ctx context.Context) error {
-	return each(len(a.want.Racks), applying, func(i int) error {
-		if err := ctx.Err(); err != nil {
+	told := make(chan error, 1)
+	go func() {
+		writes, err := a.spine.forward(a.want, a.racks)
+		a.mu.Lock()
+		a.report.Writes += uint64(writes)
+		a.mu.Unlock()
+		told <- err
+	}()
+	err := each(len(a.want.Racks), applying, func(i int) error {
+		if err := ctx.Err(); err != nil || a.racks[a.want.Racks[i].Index] == nil {
 			return err
 		}
 		return a.rack(ctx, i)
 	})
+	return errors.Join(err, <-told)
 }
+
+// applying is how many racks make vnodes at one time: each has two threads,
+// which is what the kernel's locks leave room for.
+const applying = 1
 
 func (a *apply) rack(ctx context.Context, i int) error {
 	want := &a.want.Racks[i]

@@ -29,12 +29,18 @@ func (p *Pnode) leftMounts() ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
+	dir := p.RunDir
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	octal := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 	var out []string
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) > 4 && strings.HasPrefix(fields[4], p.RunDir+"/") {
-			out = append(out, "mount "+fields[4])
+		if fields := strings.Fields(lines.Text()); len(fields) > 4 {
+			if at := octal.Replace(fields[4]); strings.HasPrefix(at, dir+"/") {
+				out = append(out, "mount "+at)
+			}
 		}
 	}
 	return out, lines.Err()

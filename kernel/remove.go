@@ -99,6 +99,7 @@ func (p *Pnode) endProcesses(ctx context.Context, platform string) error {
 	for _, r := range racks {
 		holders = append(holders, r.Pid())
 	}
+	killed := false
 	for deadline := time.Now().Add(killPatience); time.Now().Before(deadline); {
 		pids, err := g.Procs()
 		if err != nil {
@@ -106,8 +107,9 @@ func (p *Pnode) endProcesses(ctx context.Context, platform string) error {
 		}
 		pids = slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(holders, pid) || pid == os.Getpid() })
 		if len(pids) == 0 || len(holders) == 0 { // without a rack, no network is left either
-			return nil
+			break
 		}
+		killed = true
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL) // that it has gone by itself is no error
 		}
@@ -115,8 +117,14 @@ func (p *Pnode) endProcesses(ctx context.Context, platform string) error {
 			return err
 		}
 	}
-	return nil // endRacks has other means
+	if !killed {
+		return nil
+	}
+	return sleep(ctx, farewell) // what still runs, endRacks has other means for
 }
+
+// farewell is what connections get to tell their other sides that they end.
+const farewell = 50 * time.Millisecond
 
 // endRacks ends every rack at once: those that have a cgroup by killing that,
 // the others by asking.

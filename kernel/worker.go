@@ -248,6 +248,7 @@ func (w *worker) removeRoutes(want []program.Route) {
 // undo takes back what a vnode that could not be made has left outside of its
 // namespace.
 func (w *worker) undo(v *program.Vnode) {
+	w.inside.Close() // it would hold on to the namespace
 	w.attach.Reset()
 	for _, f := range w.j.spec.Rack.VifacesOf(v.Slot) {
 		if w.j.veth(&f) {
