@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"myriad/api"
+	"myriad/daemon"
+	"myriad/nodeset"
+	"myriad/program"
+)
+
+// client reaches the daemon of this instance.
+func (a *app) client() *api.Client { return api.NewClient(a.socket()) }
+
+// socket is where the daemon answers.
+func (a *app) socket() string { return daemon.Socket(a.runDir) }
+
+// daemonless says whether err means that no daemon answers.
+func daemonless(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// greet asks whether a daemon answers. One that dies, or is just ending, may
+// still take the question: then it is asked again.
+func (a *app) greet(ctx context.Context) error {
+	var err error
+	for range 3 {
+		_, err = a.client().Version(ctx)
+		e := (*api.Error)(nil)
+		dying := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
+			errors.As(err, &e) && e.Kind == program.KindUnavailable
+		if !dying {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
+}
+
+// reach improves what a person reads when the daemon cannot be reached.
+func (a *app) reach(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case daemonless(err):
+		return fail(program.KindUnavailable, "bring a platform up with \"myriad up FILE\", which starts a daemon, or run \"myriad serve\"\n"+
+			"the daemon of another instance is reached with --run-dir", "no daemon answers at %s", a.socket())
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
+		return fail(program.KindPermission, remedyRoot(), "the daemon at %s is root's", a.socket())
+	}
+	return err
+}
+
+// onePlatform is the name of the platform that a command works on: the one
+// asked for, or the only one there is.
+func (a *app) onePlatform(ctx context.Context) (string, error) {
+	if a.platform != "" {
+		return a.platform, nil
+	}
+	platforms, err := a.client().Platforms(ctx)
+	if err != nil {
+		return "", a.reach(err)
+	}
+	switch len(platforms) {
+	case 0:
+		return "", fail(program.KindNotFound, "bring one up with \"myriad up FILE\"", "no platform is up")
+	case 1:
+		return platforms[0].Name, nil
+	}
+	names := make([]string, len(platforms))
+	for i, p := range platforms {
+		names[i] = p.Name
+	}
+	return "", severalUp(names)
+}
+
+// severalUp asks for a choice between platforms.
+func severalUp(names []string) error {
+	return fail(program.KindInvalid, "choose one of them by its name (--platform, where it is no argument)", "several platforms are up: %s", strings.Join(slices.Sorted(slices.Values(names)), ", "))
+}
+
+// names gives the vnodes of the platform, and how many each group has.
+func (a *app) names(ctx context.Context) (*nodeset.Set, map[string]int, error) {
+	platform, err := a.onePlatform(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var names []string
+	groups := map[string]int{}
+	err = a.client().Vnodes(ctx, platform, "", func(v *api.Vnode) error {
+		names = append(names, v.Name)
+		for _, g := range v.Groups {
+			groups[g]++
+		}
+		return nil
+	})
+	return nodeset.Of(names...), groups, err
+}

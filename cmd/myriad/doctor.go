@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"myriad/kernel"
+	"myriad/program"
+)
+
+const doctorLong = `Look at what this machine has for carrying vnodes: the features of its kernel,
+each tried out, and the limits that bound their number; what each is for, and
+what to do about what is missing. Nothing is changed.
+
+Without root, what cannot be tried is unknown. The exit code is 1 only if up
+cannot work here at all.`
+
+// diagnosis is what doctor found.
+type diagnosis struct {
+	Kernel   string           `json:"kernel"`
+	CPUs     int              `json:"cpus"`
+	Root     bool             `json:"root"`
+	Works    bool             `json:"works"` // up can work here
+	Features []kernel.Feature `json:"features"`
+	Limits   []finding        `json:"limits"`
+}
+
+func (a *app) doctorCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can carry, and what it lacks",
+		Long:  doctorLong,
+		Example: `  myriad doctor
+  sudo myriad doctor
+  myriad doctor -o json | jq '.features[] | select(.presence != "present")'`,
+		Args: args(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error { return a.doctor(examine()) },
+	}
+}
+
+// examine looks at this machine.
+func examine() *diagnosis {
+	d := &diagnosis{
+		Kernel:   kernel.KernelVersion(),
+		CPUs:     runtime.NumCPU(),
+		Root:     os.Geteuid() == 0,
+		Works:    true,
+		Features: kernel.Features(),
+		Limits:   thisMachine().limits(),
+	}
+	for _, f := range d.Features {
+		if f.Needed && f.Presence == kernel.Absent {
+			d.Works = false
+		}
+	}
+	for _, f := range d.Limits {
+		if f.Level == levelFail {
+			d.Works = false
+		}
+	}
+	return d
+}
+
+func (a *app) doctor(d *diagnosis) error {
+	if a.json() {
+		if err := a.printJSON(d); err != nil {
+			return err
+		}
+	} else {
+		d.write(a.stdout)
+	}
+	if !d.Works {
+		return fail(program.KindUnsupported, "put right what is MISSING or TOO LOW above", "up cannot work on this machine as it is")
+	}
+	return nil
+}
+
+// write tells a person what was found, a line for each thing, and what to do
+// about it below.
+func (d *diagnosis) write(w io.Writer) {
+	fmt.Fprintf(w, "Linux %s on %s, %d CPUs\n\n", d.Kernel, runtime.GOARCH, d.CPUs)
+	for _, f := range d.Features {
+		mark := map[kernel.Presence]string{kernel.Present: "ok", kernel.Unknown: "unknown"}[f.Presence]
+		if f.Presence == kernel.Absent {
+			mark = map[bool]string{true: "MISSING", false: "lacking"}[f.Needed]
+		}
+		d.line(w, mark, f.Name, f.For+" (Linux "+f.Since+")", f.Detail, f.Remedy)
+	}
+	fmt.Fprintln(w)
+	for _, f := range d.Limits {
+		mark := map[verdict]string{levelOK: "ok", levelWarn: "low", levelFail: "TOO LOW"}[f.Level]
+		d.line(w, mark, f.Name, f.Value, f.Why, f.Remedy)
+	}
+	fmt.Fprintln(w)
+	switch {
+	case !d.Works:
+	case d.Root:
+		fmt.Fprintln(w, "up can work here")
+	default:
+		fmt.Fprintln(w, "up can work here, as root; so does \"sudo myriad doctor\", which finds out what is unknown")
+	}
+}
+
+// line is one thing that was looked at; why and remedy are told where it is
+// not well.
+func (d *diagnosis) line(w io.Writer, mark, name, what, why, remedy string) {
+	fmt.Fprintf(w, "%-8s %-34s %s\n", mark, name, what)
+	if mark == "ok" || mark == "unknown" {
+		return
+	}
+	for _, s := range []string{why, remedy} {
+		if s != "" {
+			fmt.Fprintf(w, "%-8s %s\n", "", s)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes this test binary the myriad command, for the scripts, and for
+// the daemons and racks that they start. With MYRIAD_KERNEL=mem, it carries
+// vnodes in memory and needs no root.
+func TestMain(m *testing.M) {
+	if os.Getenv("MYRIAD_KERNEL") == "mem" {
+		carriers = carrier{open: openMemory}
+	}
+	testscript.Main(m, map[string]func(){"myriad": main})
+}
+
+// TestScripts runs the stories in testdata/script, each with an instance of
+// its own. Those that need root say so by [root].
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setupInstance,
+		Condition:           scriptCondition,
+	})
+}
+
+// setupInstance gives a script its own pair of directories, with names short
+// enough for sockets, and takes down at the end whatever the script made.
+func setupInstance(env *testscript.Env) error {
+	dir, err := os.MkdirTemp("", "my")
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // as /run is
+		return err
+	}
+	env.Setenv("MYRIAD_RUN_DIR", dir+"/run")
+	env.Setenv("MYRIAD_STATE_DIR", dir+"/state")
+	env.Defer(func() {
+		defer os.RemoveAll(dir)
+		if _, err := os.Stat(dir + "/run"); err != nil {
+			return // it never came to that
+		}
+		if out, err := myriad(dir, "down", "--all").CombinedOutput(); err != nil {
+			env.T().Log(fmt.Sprintf("take down what the script made: %v\n%s", err, out))
+		}
+	})
+	return nil
+}
+
+// myriad is this test binary as the command, on an instance in dir.
+func myriad(dir string, args ...string) *exec.Cmd {
+	cmd := exec.Command(selfExe, args...)
+	cmd.Args[0] = "myriad"
+	cmd.Env = append(os.Environ(), "MYRIAD_RUN_DIR="+dir+"/run", "MYRIAD_STATE_DIR="+dir+"/state")
+	return cmd
+}
+
+// scriptCondition knows [root]. Under MYRIAD_MUST_RUN=1, lacking it is an error.
+func scriptCondition(name string) (bool, error) {
+	if name != "root" {
+		return false, fmt.Errorf("no condition %q", name)
+	}
+	if os.Geteuid() == 0 {
+		return true, nil
+	}
+	if os.Getenv("MYRIAD_MUST_RUN") == "1" {
+		return false, errors.New("this needs root, and MYRIAD_MUST_RUN=1 allows no skip")
+	}
+	return false, nil
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"myriad/agent"
+	"myriad/daemon"
+	"myriad/kernel"
+	"myriad/rack"
+)
+
+const serveLong = `Run the daemon in the foreground: it keeps platforms, watches their racks, and
+answers the other commands on api.sock in the run directory. Without it, up
+starts one in the background. Ctrl-C or SIGTERM ends it; vnodes and what runs in
+them live on, and the next daemon finds them.
+
+packaging/myriad.service is a unit for systemd.`
+
+// carrier is what vnodes are made of: this machine's kernel, except in tests.
+type carrier struct {
+	needsRoot bool
+	open      func(runDir string) (agent.Pnode, agent.Racks, error)
+}
+
+var carriers = carrier{needsRoot: true, open: openKernel}
+
+// openKernel carries vnodes in this machine's kernel, by rack processes.
+func openKernel(runDir string) (agent.Pnode, agent.Racks, error) {
+	p, err := kernel.Open(kernel.Config{RunDir: runDir, Racks: &rack.Starter{RunDir: runDir}})
+	return p, nil, err
+}
+
+func (a *app) serveCmd() *cobra.Command {
+	var auto bool
+	var readyFD string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon in the foreground",
+		Long:  serveLong,
+		Example: `  sudo myriad serve
+  sudo myriad serve --run-dir /run/lab --state-dir /var/lib/lab
+  sudo systemctl enable --now myriad`,
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			announce, err := newAnnouncer(readyFD)
+			if err != nil {
+				return usageError(cmd, "%v", err)
+			}
+			err = a.serve(cmd.Context(), auto, announce)
+			if err != nil {
+				announce.say(readiness{Error: describe(err)})
+			}
+			return err
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&auto, "auto", false, "end with the last platform")
+	flags.StringVar(&readyFD, readyFlag, "", "descriptor on which to say that it answers")
+	for _, hidden := range []string{"auto", readyFlag} {
+		if err := flags.MarkHidden(hidden); err != nil {
+			panic(err) // they were added just above
+		}
+	}
+	return cmd
+}
+
+func (a *app) serve(ctx context.Context, auto bool, announce *announcer) error {
+	pnode, racks, err := carriers.open(a.runDir)
+	if err != nil {
+		return err
+	}
+	logger := newLogger(a.stderr)
+	logger.Printf("myriad %s begins, process %d, run directory %s", rack.Version(), os.Getpid(), a.runDir)
+	defer logger.Printf("myriad ends")
+	return daemon.Run(ctx, daemon.Config{
+		RunDir:   a.runDir,
+		StateDir: a.stateDir,
+		Pnode:    pnode,
+		Racks:    racks,
+		Version:  rack.Version(),
+		Auto:     auto,
+		Logf:     logger.Printf,
+		Ready: func() {
+			announce.say(readiness{Ready: true})
+			notifySystemd("READY=1")
+		},
+	})
+}
+
+// newLogger logs with the time, unless the journal notes that itself.
+func newLogger(w io.Writer) *log.Logger {
+	flags := log.LstdFlags | log.Lmicroseconds
+	if os.Getenv("JOURNAL_STREAM") != "" {
+		flags = 0
+	}
+	return log.New(w, "", flags)
+}
+
+// notifySystemd tells the service manager, if there is one that wants to
+// know (sd_notify(3)).
+func notifySystemd(state string) {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return
+	}
+	if path[0] == '@' { // an abstract socket
+		path = "\x00" + path[1:]
+	}
+	conn, err := net.Dial("unixgram", path)
+	if err != nil {
+		return // then the manager is not there any more
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, state)
+}

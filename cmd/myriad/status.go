@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"myriad/api"
+	"myriad/program"
+)
+
+const statusLong = `Show the platforms that are up: how many of their vnodes are up, their
+vnetworks and racks, what is wrong, and what the fabric counted.
+
+A platform is up, partial (some vnodes are not as the file says), lost (a rack
+was killed, and its vnodes with it), applying, removing or down. "myriad up
+FILE" puts right what is partial or lost, and touches nothing else.`
+
+func (a *app) statusCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [NAME…]",
+		Short: "Show platforms and what is wrong with them",
+		Long:  statusLong,
+		Example: `  myriad status
+  myriad status quickstart -o json | jq '.[0].counters'
+  myriad status -o json | jq -e 'all(.state == "up")'`,
+		ValidArgsFunction: a.completePlatforms,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.status(cmd.Context(), args) },
+	}
+}
+
+func (a *app) status(ctx context.Context, names []string) error {
+	platforms, err := a.platforms(ctx, names)
+	if err != nil {
+		return err
+	}
+	if a.json() {
+		return a.printJSON(platforms)
+	}
+	if len(platforms) == 0 {
+		fmt.Fprintln(a.stdout, "no platform is up")
+	}
+	for i := range platforms {
+		if i > 0 {
+			fmt.Fprintln(a.stdout)
+		}
+		if err := a.printPlatform(&platforms[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// platforms fetches the platforms of the given names, or all. Without a
+// daemon there are none.
+func (a *app) platforms(ctx context.Context, names []string) ([]api.Platform, error) {
+	all, err := a.client().Platforms(ctx)
+	if daemonless(err) {
+		all, err = []api.Platform{}, nil
+	}
+	if err != nil {
+		return nil, a.reach(err)
+	}
+	slices.SortFunc(all, func(x, y api.Platform) int { return strings.Compare(x.Name, y.Name) })
+	if len(names) == 0 {
+		return all, nil
+	}
+	out := []api.Platform{}
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(p api.Platform) bool { return p.Name == name })
+		if i < 0 {
+			return nil, fail(program.KindNotFound, "\"myriad status\" lists those that are", "no platform %q is up", name)
+		}
+		out = append(out, all[i])
+	}
+	return out, nil
+}
+
+func (a *app) printPlatform(p *api.Platform) error {
+	w := a.stdout
+	fmt.Fprintf(w, "platform %s: %s, %s of %s vnodes up", p.Name, p.State, count(p.Up), count(p.Vnodes))
+	if !p.Since.IsZero() {
+		fmt.Fprintf(w, ", since %s (brought up in %s)", p.Since.Local().Format(time.DateTime), span(p.Took))
+	}
+	fmt.Fprintln(w)
+	networks := newTable(w, "  vnetwork", "subnet", "vifaces")
+	for _, n := range p.Networks {
+		networks.add("  "+n.Name, n.Subnet, count(n.Vifaces))
+	}
+	if err := networks.flush(); err != nil {
+		return err
+	}
+	if err := a.printRacks(p.Racks); err != nil {
+		return err
+	}
+	for _, line := range groupProblems(p.Problems) {
+		fmt.Fprintf(w, "  problem: %s\n", line)
+	}
+	var seen []string
+	for _, c := range p.Counters {
+		if c.Packets > 0 {
+			seen = append(seen, c.Name+" "+count(c.Packets))
+		}
+	}
+	if len(seen) > 0 {
+		fmt.Fprintf(w, "  packets: %s\n", strings.Join(seen, ", "))
+	}
+	return nil
+}
+
+// racksShown is how many racks are listed when all is well with them.
+const racksShown = 8
+
+// printRacks lists racks; of many, only those that are not up.
+func (a *app) printRacks(racks []program.RackReport) error {
+	shown := racks
+	up := 0
+	for _, r := range racks {
+		if r.State == program.RackUp {
+			up++
+		}
+	}
+	if len(racks) > racksShown {
+		fmt.Fprintf(a.stdout, "  %s of %s racks up\n", count(up), count(len(racks)))
+		shown = slices.DeleteFunc(slices.Clone(racks), func(r program.RackReport) bool { return r.State == program.RackUp })
+	}
+	if len(shown) == 0 {
+		return nil
+	}
+	t := newTable(a.stdout, "  rack", "state", "vnodes", "pid")
+	for _, r := range shown {
+		t.add(fmt.Sprintf("  %d", r.Index), r.State.String(), count(r.Vnodes)+"/"+count(r.Wanted), fmt.Sprint(r.Pid))
+	}
+	return t.flush()
+}
+
+// groupProblems tells problems that differ in their vnode only as one.
+func groupProblems(problems []program.Problem) []string {
+	type way struct{ op, cause, remedy string }
+	var order []way
+	vnodes := map[way][]string{}
+	for _, p := range problems {
+		w := way{p.Op, p.Cause, p.Remedy}
+		if _, seen := vnodes[w]; !seen {
+			order = append(order, w)
+			vnodes[w] = nil
+		}
+		if p.Vnode != "" {
+			vnodes[w] = append(vnodes[w], p.Vnode)
+		}
+	}
+	lines := make([]string, len(order))
+	for i, w := range order {
+		p := program.Problem{Op: w.op, Cause: w.cause, Remedy: w.remedy}
+		lines[i] = p.Error()
+		if names := vnodes[w]; len(names) > 0 {
+			lines[i] = briefly(names) + ": " + lines[i]
+		}
+	}
+	return lines
+}
