@@ -18,7 +18,8 @@ import (
 )
 
 var (
-	benchVnodes = flag.Int("rack.vnodes", 200, "vnodes of the rack in benchmarks")
+	benchVnodes = flag.Int("rack.vnodes", 200, "vnodes of a rack in benchmarks")
+	benchRacks  = flag.Int("rack.racks", 1, "racks in benchmarks that use several")
 	benchExe    = flag.String("rack.exe", "", "program that racks are started from in benchmarks; empty: this one")
 )
 
@@ -94,38 +95,48 @@ func pss(b *testing.B, pid int) float64 {
 	return 0
 }
 
-// BenchmarkExec runs true in every vnode of a rack, beside the least that can
-// be done: fork, exec and wait, on every core, in the same run, by turns.
+// BenchmarkExec runs true in every vnode of some racks at once, beside the
+// least that can be done: fork, exec and wait, on every core, in the same run,
+// by turns.
 func BenchmarkExec(b *testing.B) {
-	n := *benchVnodes
-	c := open(b, n)
 	path, err := exec.LookPath("true")
 	if err != nil {
 		b.Fatal(err)
 	}
+	n := *benchRacks * *benchVnodes
+	s := starter(b)
+	var racks []*Client
+	for i := range *benchRacks {
+		c := startRack(b, s, uint32(i))
+		mustApply(b, c, bare(uint32(i), *benchVnodes))
+		racks = append(racks, c)
+	}
+	runAll := func() {
+		var calls sync.WaitGroup
+		for _, c := range racks {
+			calls.Go(func() {
+				o := run(context.Background(), c, &ExecRequest{Argv: []string{"true"}})
+				if o.err != nil || len(o.exits) != *benchVnodes {
+					b.Error(o.err, len(o.exits))
+				}
+			})
+		}
+		calls.Wait()
+	}
 	floor(b, path, n)
-	run(context.Background(), c, &ExecRequest{Argv: []string{"true"}}).ok(b, n)
-	var ours, bare, oursCPU, bareCPU time.Duration
-	var before, after runtime.MemStats
+	runAll()
+	var ours, bare time.Duration
 	b.ResetTimer()
 	for range b.N {
-		cpu := cpuTime()
 		bare += floor(b, path, n)
-		bareCPU += cpuTime() - cpu
-		runtime.ReadMemStats(&before)
-		cpu = cpuTime()
 		began := time.Now()
-		run(context.Background(), c, &ExecRequest{Argv: []string{"true"}}).ok(b, n)
+		runAll()
 		ours += time.Since(began)
-		oursCPU += cpuTime() - cpu
-		runtime.ReadMemStats(&after)
 	}
 	each := float64(b.N * n)
 	b.ReportMetric(float64(ours.Microseconds())/each, "µs/process")
 	b.ReportMetric(float64(bare.Microseconds())/each, "µs/floor")
 	b.ReportMetric(float64(ours)/float64(bare), "ratio")
-	b.ReportMetric(float64(oursCPU)/float64(bareCPU), "cpu-ratio")
-	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(n), "B/process")
 }
 
 // floor runs a program n times with nothing around it, a worker per core.
@@ -154,17 +165,4 @@ func floor(b *testing.B, path string, n int) time.Duration {
 	}
 	workers.Wait()
 	return time.Since(began)
-}
-
-// cpuTime is what this process and its children that have ended have used:
-// unlike time, it does not depend on what else the machine does.
-func cpuTime() time.Duration {
-	var sum int64
-	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
-		var u syscall.Rusage
-		if syscall.Getrusage(who, &u) == nil {
-			sum += u.Utime.Nano() + u.Stime.Nano()
-		}
-	}
-	return time.Duration(sum)
 }
