@@ -45,6 +45,7 @@ type ServerOptions struct {
 // can connect.
 type Server struct {
 	nats *server.Server
+	dir  string
 }
 
 // NewServer starts a server. It returns when the server is ready.
@@ -75,7 +76,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 		return nil, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "open records in " + o.Dir, Cause: fatal,
 			Remedy: "choose another state directory with --state-dir, or mend this one"}
 	}
-	return &Server{nats: s}, nil
+	return &Server{s, o.Dir}, nil
 }
 
 // Close ends the server, which breaks its connections.
@@ -86,7 +87,11 @@ func (s *Server) Close() {
 
 // Connect gives a connection to the server in this process.
 func (s *Server) Connect(name string) (*Conn, error) {
-	return connect("", nats.Name(name), nats.InProcessServer(s.nats))
+	c, err := connect("", nats.Name(name), nats.InProcessServer(s.nats))
+	if err == nil {
+		c.dir = s.dir
+	}
+	return c, err
 }
 
 // Dial connects to a server or cluster by URL, and goes on trying when it is
@@ -98,6 +103,7 @@ func Dial(url, name string) (*Conn, error) {
 // Conn is one party's connection. It owns what its handlers run in.
 type Conn struct {
 	nats   *nats.Conn
+	dir    string          // where the server keeps records, if that is this machine's business
 	ctx    context.Context // of every handler
 	cancel context.CancelFunc
 	mu     sync.Mutex     // held while work grows, so that it does not once closed

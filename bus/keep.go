@@ -3,11 +3,11 @@ package bus
 import (
 	"context"
 	"errors"
-	"strings"
-	"syscall"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sys/unix"
 
 	"myriad/program"
 )
@@ -20,8 +20,23 @@ func (c *Conn) jetstream() (jetstream.JetStream, error) {
 	return js, kept("open records", err)
 }
 
+// reserve is what is left free on the disk of the records: what the server
+// writes beside them must not fail, as it does not recover from that.
+const reserve = 4 << 20
+
+// room refuses to write what the disk has no room for. Removing something
+// takes room too, at first.
+func (c *Conn) room(op string, size int) error {
+	var fs unix.Statfs_t
+	if c.dir == "" || unix.Statfs(c.dir, &fs) != nil || fs.Bavail*uint64(fs.Bsize) >= uint64(size)+reserve {
+		return nil
+	}
+	return &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: op, Cause: "the file system of " + c.dir + " is full", Remedy: "make room there"}
+}
+
 // Bucket keeps small records by key.
 type Bucket struct {
+	conn *Conn
 	name string
 	kv   jetstream.KeyValue
 }
@@ -33,13 +48,17 @@ func (c *Conn) Bucket(ctx context.Context, name string) (*Bucket, error) {
 		return nil, err
 	}
 	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, MaxValueSize: 1 << 20})
-	return &Bucket{name, kv}, kept("open records of "+name, err)
+	return &Bucket{c, name, kv}, kept("open records of "+name, err)
 }
 
 // Put writes the record of a key. It is whole or not there after a crash.
 func (b *Bucket) Put(ctx context.Context, key string, value []byte) error {
+	op := "write record " + b.name + "/" + key
+	if err := b.conn.room(op, len(value)); err != nil {
+		return err
+	}
 	_, err := b.kv.Put(ctx, key, value)
-	return kept("write record "+b.name+"/"+key, err)
+	return kept(op, err)
 }
 
 // Get reads the record of a key.
@@ -53,7 +72,11 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 
 // Delete removes the record of a key, and what was there before it.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
-	return kept("delete record "+b.name+"/"+key, b.kv.Purge(ctx, key))
+	op := "delete record " + b.name + "/" + key
+	if err := b.conn.room(op, 0); err != nil {
+		return err
+	}
+	return kept(op, b.kv.Purge(ctx, key))
 }
 
 // Keys lists the keys that have a record, in no order.
@@ -67,6 +90,7 @@ func (b *Bucket) Keys(ctx context.Context) ([]string, error) {
 
 // Objects keeps large records by name.
 type Objects struct {
+	conn  *Conn
 	name  string
 	store jetstream.ObjectStore
 }
@@ -78,13 +102,17 @@ func (c *Conn) Objects(ctx context.Context, name string) (*Objects, error) {
 		return nil, err
 	}
 	store, err := js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: name})
-	return &Objects{name, store}, kept("open records of "+name, err)
+	return &Objects{c, name, store}, kept("open records of "+name, err)
 }
 
 // Put writes an object.
 func (o *Objects) Put(ctx context.Context, name string, value []byte) error {
+	op := "write record " + o.name + "/" + name
+	if err := o.conn.room(op, len(value)); err != nil {
+		return err
+	}
 	_, err := o.store.PutBytes(ctx, name, value)
-	return kept("write record "+o.name+"/"+name, err)
+	return kept(op, err)
 }
 
 // Get reads an object, and checks it against its digest.
@@ -95,11 +123,15 @@ func (o *Objects) Get(ctx context.Context, name string) ([]byte, error) {
 
 // Delete removes an object; one that is not there is no error.
 func (o *Objects) Delete(ctx context.Context, name string) error {
+	op := "delete record " + o.name + "/" + name
+	if err := o.conn.room(op, 0); err != nil {
+		return err
+	}
 	err := o.store.Delete(ctx, name)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil
 	}
-	return kept("delete record "+o.name+"/"+name, err)
+	return kept(op, err)
 }
 
 // Names lists the objects, in no order.
@@ -117,6 +149,7 @@ func (o *Objects) Names(ctx context.Context) ([]string, error) {
 
 // Log keeps the last entries of a list that only grows at its end.
 type Log struct {
+	conn   *Conn
 	name   string
 	js     jetstream.JetStream
 	stream jetstream.Stream
@@ -133,13 +166,17 @@ func (c *Conn) Log(ctx context.Context, name string, entries int64) (*Log, error
 		Name: name, Subjects: []string{Subject("log", name)},
 		MaxMsgs: entries, MaxBytes: 64 << 20, Discard: jetstream.DiscardOld,
 	})
-	return &Log{name, js, stream}, kept("open log "+name, err)
+	return &Log{c, name, js, stream}, kept("open log "+name, err)
 }
 
 // Append adds an entry at the end.
 func (l *Log) Append(ctx context.Context, entry []byte) error {
+	op := "append to log " + l.name
+	if err := l.conn.room(op, len(entry)); err != nil {
+		return err
+	}
 	_, err := l.js.Publish(ctx, Subject("log", l.name), entry)
-	return kept("append to log "+l.name, err)
+	return kept(op, err)
 }
 
 // Read calls f with every entry that is kept, oldest first, until f says no.
@@ -162,22 +199,17 @@ func (l *Log) Read(ctx context.Context, f func(entry []byte) bool) error {
 	return nil
 }
 
-// kept says what is wrong with the records, in one sentence for each of the
-// few things that go wrong with a disk.
+// kept says what is wrong with the records.
 func kept(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	p := &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: op, Cause: err.Error()}
-	switch text := err.Error(); {
-	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrObjectNotFound):
-		p.Kind, p.Cause = program.KindNotFound, "there is none"
-	case strings.Contains(text, syscall.ENOSPC.Error()):
-		p.Kind, p.Remedy = program.KindExhausted, "make room on the file system of the state directory"
-	case strings.Contains(text, syscall.EROFS.Error()), strings.Contains(text, "not enabled"):
-		p.Remedy = "the state directory cannot be written; choose another with --state-dir, or mend it and restart the daemon"
-	case errors.Is(err, context.Canceled):
+	if err == nil || errors.Is(err, context.Canceled) {
 		return err
+	}
+	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrObjectNotFound) {
+		return &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: op, Cause: "there is none"}
+	}
+	p := &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: op, Cause: err.Error(), Remedy: "if the disk of the state directory is at fault, mend it and restart the daemon"}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
+		p.Cause = "the records do not answer"
 	}
 	return p
 }
