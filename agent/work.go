@@ -171,7 +171,7 @@ func (a *agent) poll() {
 func (h *held) unwatchable() bool {
 	r := h.last()
 	return r != nil && slices.ContainsFunc(r.Racks, func(k program.RackReport) bool {
-		return k.Pid <= 0 && k.State != program.RackLost
+		return k.Pid <= 0 && (k.State == program.RackUp || k.State == program.RackPartial)
 	})
 }
 
