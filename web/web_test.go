@@ -1,0 +1,57 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"myriad/api"
+)
+
+// TestGuard: a defect in a handler is an answer, and never an end.
+func TestGuard(t *testing.T) {
+	var logged strings.Builder
+	s := &server{Config{Logf: func(format string, _ ...any) { logged.WriteString(format) }}}
+	handler := s.guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/late" {
+			_, _ = w.Write([]byte("half an ans"))
+		}
+		panic("a defect")
+	}))
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/early", nil))
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "a defect") || !strings.Contains(logged.String(), "panicked") {
+		t.Errorf("early: %d %s; log: %s", w.Code, w.Body, &logged)
+	}
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("late: %v, want the connection broken", p)
+		}
+	}()
+	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/late", nil))
+}
+
+// TestUnknown: what the interface does not have is refused, with or without
+// a coordinator.
+func TestUnknown(t *testing.T) {
+	h := New(Config{Version: api.Version{Version: "v"}})
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+	}{
+		{"GET", "/v1/version", "", http.StatusOK},
+		{"POST", "/v1/version", "", http.StatusMethodNotAllowed},
+		{"GET", "/", "", http.StatusNotFound},
+		{"POST", "/v1/platforms", "\x00rubbish", http.StatusBadRequest},
+		{"POST", "/v1/platforms", `{"source": 7}`, http.StatusBadRequest},
+		{"POST", "/v1/platforms/x/exec", `{`, http.StatusBadRequest},
+		{"POST", "/v1/platforms/x/check", ``, http.StatusBadRequest},
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body)))
+		if w.Code != tt.status {
+			t.Errorf("%s %s: %d, want %d (%s)", tt.method, tt.path, w.Code, tt.status, w.Body)
+		}
+	}
+}
