@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"myriad/coord"
 )
 
 // linger is how long a daemon that nobody needs waits for someone, and
@@ -55,25 +53,24 @@ func (u *usage) idle() time.Duration {
 }
 
 // awaitUnused returns when there has been no platform and no request for a
-// while, or ctx ends.
-func (d *daemon) awaitUnused(ctx context.Context, c *coord.Coordinator) {
-	d.usage.note(0)
-	patience := firstLinger
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(patience - min(d.usage.idle(), patience-time.Millisecond)):
+// while, or ctx ends. empty returns when there is no platform.
+func (u *usage) awaitUnused(ctx context.Context, empty func(context.Context) error) {
+	u.note(0)
+	for patience := firstLinger; ; patience = linger {
+		for idle := u.idle(); idle < patience; idle = u.idle() {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(patience - idle):
+			}
 		}
 		begun := time.Now()
-		if c.AwaitEmpty(ctx) != nil {
+		if empty(ctx) != nil {
 			return
 		}
-		if time.Since(begun) > linger {
-			d.usage.note(0) // its last platform has just gone
+		if time.Since(begun) < linger {
+			return // it had been empty for long enough, or nearly
 		}
-		if patience = linger; d.usage.idle() >= patience {
-			return
-		}
+		u.note(0) // its last platform has just gone
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"myriad/api"
 	"myriad/bus"
 	"myriad/coord"
+	"myriad/kernel"
 	"myriad/program"
 	"myriad/store"
 	"myriad/web"
@@ -35,6 +36,8 @@ type Config struct {
 	Ready    func()                           // called when it answers; may be nil
 	Logf     func(format string, args ...any) // nil: silent
 }
+
+var _ agent.Pnode = (*kernel.Pnode)(nil)
 
 // Socket is where the daemon of a run directory answers.
 func Socket(runDir string) string { return filepath.Join(runDir, "api.sock") }
@@ -145,7 +148,7 @@ func (d *daemon) run(ctx context.Context) error {
 	var auto sync.WaitGroup
 	if d.Auto {
 		auto.Go(func() {
-			d.awaitUnused(ctx, c)
+			d.usage.awaitUnused(ctx, c.AwaitEmpty)
 			end(errEnded)
 		})
 	}
