@@ -28,7 +28,6 @@ var (
 func BenchmarkStart(b *testing.B) {
 	s := starter(b)
 	s.Exe = *benchExe
-	s.Version = "any"
 	b.ResetTimer()
 	for i := range b.N {
 		if _, err := s.Start(context.Background(), "p", uint32(i)); err != nil {
@@ -43,7 +42,6 @@ func BenchmarkStart(b *testing.B) {
 func BenchmarkMemory(b *testing.B) {
 	p, s := pnode(b)
 	s.Exe = *benchExe
-	learnVersion(b, s)
 	for range b.N {
 		want := flat(*benchVnodes, program.RackVnodes)
 		if report, err := p.Apply(context.Background(), want, nil); err != nil || len(report.Problems) > 0 {
@@ -61,18 +59,6 @@ func BenchmarkMemory(b *testing.B) {
 		if err := p.Remove(context.Background(), "p", nil); err != nil {
 			b.Fatal(err)
 		}
-	}
-}
-
-// learnVersion makes a starter take racks of the program that it starts.
-func learnVersion(b *testing.B, s *Starter) {
-	r, err := s.Start(context.Background(), "p", 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	s.Version = r.(*Client).Version
-	if err := r.Close(); err != nil {
-		b.Fatal(err)
 	}
 }
 

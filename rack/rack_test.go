@@ -204,7 +204,7 @@ func (o *outcome) ok(tb testing.TB, n int) {
 
 func TestHello(t *testing.T) {
 	c := open(t, 2)
-	want := Info{Platform: "p", Index: 3, Pid: os.Getpid(), Version: Version()}
+	want := Info{Platform: "p", Index: 3, Pid: os.Getpid(), Version: Version(), Wire: Wire}
 	if c.Info != want {
 		t.Errorf("%+v, want %+v", c.Info, want)
 	}

@@ -201,7 +201,7 @@ func (r *Request) single() bool {
 func (s *server) info() *Info {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &Info{Platform: s.Platform, Index: s.Index, Pid: os.Getpid(), Version: s.Version, Vnodes: s.up}
+	return &Info{Platform: s.Platform, Index: s.Index, Pid: os.Getpid(), Version: s.Version, Wire: Wire, Vnodes: s.up}
 }
 
 // progressEvery is how often a client is told of progress.

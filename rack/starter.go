@@ -27,10 +27,10 @@ import (
 // other fields may be left alone. Racks may be started at the same time, which
 // hides how long a process takes to come up.
 type Starter struct {
-	RunDir  string
-	Version string // racks of another build are ended, but not used; empty: what this build says of itself
-	Exe     string // started as "myriad rack …"; empty: the program that is running
+	RunDir string
+	Exe    string // started as "myriad rack …"; empty: the program that is running
 
+	wire  uint32 // racks that speak another are ended, but not used; 0: Wire
 	once  sync.Once
 	tree  *cgroup.Tree // nil: no hierarchy is mounted
 	mu    sync.Mutex
@@ -51,8 +51,8 @@ func (s *Starter) init() {
 		if dir, err := filepath.Abs(s.RunDir); err == nil {
 			s.RunDir = dir
 		}
-		if s.Version == "" {
-			s.Version = Version()
+		if s.wire == 0 {
+			s.wire = Wire
 		}
 		if s.Exe == "" {
 			s.Exe = "/proc/self/exe"
@@ -125,10 +125,10 @@ func (s *Starter) dial(ctx context.Context, k key) (*Client, error) {
 	}
 	if c.refused != nil {
 		c.refused.Rack, c.refused.Op = int32(k.index), fmt.Sprintf("speak to rack %d of %s", k.index, k.platform)
-	} else if c.Version != s.Version {
+	} else if c.Wire != s.wire {
 		c.refused = &program.Problem{
 			Kind: program.KindConflict, Rack: int32(k.index), Op: fmt.Sprintf("use rack %d of %s", k.index, k.platform),
-			Cause:  fmt.Sprintf("it is of version %s, this is %s", c.Version, s.Version),
+			Cause:  fmt.Sprintf("myriad %s started it, and speaks another wire (%d, this is %d)", c.Version, c.Wire, s.wire),
 			Remedy: "take the platform down and up again, or use the version that made it",
 		}
 	}
@@ -273,7 +273,7 @@ func (c *child) end() {
 }
 
 // Find gives the racks of a platform that are alive, by index. Those that
-// cannot be used, because they are of another build or do not answer, can
+// cannot be used, because they speak another wire or do not answer, can
 // still be ended.
 func (s *Starter) Find(ctx context.Context, platform string) (map[uint32]kernel.Rack, error) {
 	s.init()

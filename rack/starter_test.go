@@ -164,13 +164,13 @@ func TestFind(t *testing.T) {
 	adopted.Release()
 }
 
-// TestFindUnusable: a rack that does not answer, or is of another build, can
+// TestFindUnusable: a rack that does not answer, or speaks another wire, can
 // be ended all the same.
 func TestFindUnusable(t *testing.T) {
 	t.Parallel()
 	s := starter(t)
 	c := startRack(t, s, 1)
-	newer := &Starter{RunDir: s.RunDir, Version: "newer"}
+	newer := &Starter{RunDir: s.RunDir, wire: Wire + 1}
 	found, err := newer.Find(t.Context(), "p")
 	if err != nil || found[1] == nil {
 		t.Fatal(found, err)
@@ -178,7 +178,7 @@ func TestFindUnusable(t *testing.T) {
 	_, _, _, err = found[1].Apply(t.Context(), bare(1, 1), nil)
 	var p *program.Problem
 	if !errors.As(err, &p) || p.Kind != program.KindConflict {
-		t.Errorf("applying to a rack of another build: %v", err)
+		t.Errorf("applying to a rack of another wire: %v", err)
 	}
 	if err := found[1].Close(); err != nil {
 		t.Error(err)

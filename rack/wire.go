@@ -12,8 +12,14 @@ import (
 // <run>/<platform>/rack-<index>.sock (0600). The client sends one Request;
 // Exec and Shell calls may be followed by Input frames. The server answers
 // with any number of Reply frames, the last of which has Done set. Closing
-// the connection cancels the call, and kills what it started. A frame is a
+// the connection cancels the call, and kills what it started; closing only
+// its sending half does so too, and the answer still comes, up to Done. A frame is a
 // big-endian uint32 length (at most MaxFrame) and that many bytes of CBOR.
+
+// Wire is the version of this wire. Racks outlive the program that started
+// them: one that speaks the same wire serves on under any other build. Raise
+// it when a rack of before could not understand what is said, or be understood.
+const Wire = 1
 
 // MaxFrame is the greatest length of a frame in bytes.
 const MaxFrame = 64 << 20
@@ -85,7 +91,8 @@ type Info struct {
 	Platform string
 	Index    uint32
 	Pid      int
-	Version  string // build version; the agent refuses another's wire
+	Version  string // of the build
+	Wire     uint32 // that it speaks; the agent uses no other than its own
 	Vnodes   int
 }
 
