@@ -17,7 +17,8 @@ const (
 // usage knows when the daemon was asked for something last.
 type usage struct {
 	mu     sync.Mutex
-	active int // requests under way that change something
+	active int  // requests under way that change something
+	any    bool // there was one
 	last   time.Time
 }
 
@@ -39,29 +40,35 @@ func (u *usage) note(active int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.active += active
+	u.any = u.any || active > 0
 	u.last = time.Now()
 }
 
-// idle tells for how long nobody has asked for anything.
-func (u *usage) idle() time.Duration {
+// left tells for how long the daemon stays if nobody asks for anything; not
+// longer if that is not positive.
+func (u *usage) left() time.Duration {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.active > 0 {
-		return 0
+	patience := linger
+	if !u.any {
+		patience = firstLinger
 	}
-	return time.Since(u.last)
+	if u.active > 0 {
+		return patience
+	}
+	return patience - time.Since(u.last)
 }
 
 // awaitUnused returns when there has been no platform and no request for a
 // while, or ctx ends. empty returns when there is no platform.
 func (u *usage) awaitUnused(ctx context.Context, empty func(context.Context) error) {
 	u.note(0)
-	for patience := firstLinger; ; patience = linger {
-		for idle := u.idle(); idle < patience; idle = u.idle() {
+	for {
+		for left := u.left(); left > 0; left = u.left() {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(patience - idle):
+			case <-time.After(min(left, linger)): // a use makes the rest shorter
 			}
 		}
 		begun := time.Now()
@@ -71,6 +78,7 @@ func (u *usage) awaitUnused(ctx context.Context, empty func(context.Context) err
 		if time.Since(begun) < linger {
 			return // it had been empty for long enough, or nearly
 		}
-		u.note(0) // its last platform has just gone
+		u.note(1) // its last platform has just gone: it was used until now
+		u.note(-1)
 	}
 }

@@ -26,7 +26,8 @@ func TestAwaitUnused(t *testing.T) {
 		"nobody comes":              {nil, firstLinger},
 		"a platform, and it goes":   {[]step{{at: time.Second, platform: 1}, {at: time.Minute, platform: -1}}, time.Minute + linger},
 		"one comes as another goes": {[]step{{at: time.Second, platform: 1}, {at: time.Minute, platform: -1}, {at: time.Minute + time.Second, platform: 1}, {at: 2 * time.Minute, platform: -1}}, 2*time.Minute + linger},
-		"a long request":            {[]step{{at: time.Second, request: time.Minute, method: "POST"}}, time.Second + time.Minute + firstLinger},
+		"a request that fails":      {[]step{{at: time.Second, request: time.Second, method: "POST"}}, 2*time.Second + linger},
+		"a long request":            {[]step{{at: time.Second, request: time.Minute, method: "POST"}}, time.Second + time.Minute + linger},
 		"somebody only looks":       {[]step{{at: time.Second, request: time.Minute, method: "GET"}}, time.Second + firstLinger},
 	} {
 		t.Run(name, func(t *testing.T) {
