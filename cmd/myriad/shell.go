@@ -112,7 +112,7 @@ func converse(ctx context.Context, x *execution, s session, stdin io.Reader) err
 	defer leave(nil)
 	go func() { // ends with its input, at the latest with the process
 		if err := feed(s, stdin); errors.Is(err, errLeft) {
-			leave(err)
+			leave(errLeft)
 		}
 	}()
 	return x.run(ctx, s)
