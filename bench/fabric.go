@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"myriad/api"
+	"myriad/program"
 )
 
 // fabrics are measured side by side: ours, and the plain bridge it replaces.
@@ -32,22 +34,29 @@ type trafficCase struct {
 }
 
 var trafficCases = []trafficCase{
-	{"RTT, UDP, one core", "µs", []string{"udp-echo", "--cpu", "0"}, []string{"udp-ping", "--cpu", "0", "--count", "10000"},
+	{"RTT, UDP, pinned", "µs", []string{"lend", "--cpu", "0"}, []string{"pair-ping", "--cpu", "0", "--count", "200000"},
 		func(r PeerResult) float64 { return r.Median },
 		map[string]Bar{"within a rack": atMost("ratio", 0.9), "across racks": atMost("ratio", 0.75)}},
-	{"64-byte packets, one core", "packets/s", []string{"udp-sink", "--cpu", "0"}, []string{"udp-send", "--cpu", "0", "--seconds", "2"},
+	{"64-byte packets, pinned", "packets/s", []string{"lend", "--cpu", "0"}, []string{"pair-send", "--cpu", "0", "--seconds", "2"},
 		func(r PeerResult) float64 { return r.Rate },
 		map[string]Bar{"within a rack": atLeast("ratio", 1.2), "across racks": atLeast("ratio", 1.5)}},
 	{"TCP, one stream", "Gbit/s", []string{"tcp-sink"}, []string{"tcp-send", "--seconds", "3"},
 		func(r PeerResult) float64 { return r.Rate / 1e9 },
 		map[string]Bar{"within a rack": atLeast("ratio", 1.0), "across racks": atLeast("ratio", 1.1)}},
-	{"TCP, one stream, one core", "Gbit/s", []string{"tcp-sink", "--cpu", "0"}, []string{"tcp-send", "--cpu", "0", "--seconds", "3"},
+	{"RTT, UDP, pinned, two processes", "µs", []string{"udp-echo", "--cpu", "0"}, []string{"udp-ping", "--cpu", "0", "--count", "200000"},
+		func(r PeerResult) float64 { return r.Median }, nil},
+	{"64-byte packets, pinned, two processes", "packets/s", []string{"udp-sink", "--cpu", "0"}, []string{"udp-send", "--cpu", "0", "--seconds", "2"},
+		func(r PeerResult) float64 { return r.Rate }, nil},
+	{"TCP, one stream, pinned", "Gbit/s", []string{"tcp-sink", "--cpu", "0"}, []string{"tcp-send", "--cpu", "0", "--seconds", "3"},
 		func(r PeerResult) float64 { return r.Rate / 1e9 }, nil},
 }
 
 // Fabric measures the eBPF fabric beside Linux bridges, with o.N ports each
 // in two racks, and counts what ARP costs.
 func Fabric(ctx context.Context, o Options) ([]Row, error) {
+	if o.N <= program.RackVnodes/2 {
+		return nil, fmt.Errorf("bench fabric needs two racks: --vnodes above %d", program.RackVnodes/2)
+	}
 	in, err := newInstance(o.Exe)
 	if err != nil {
 		return nil, err
@@ -149,7 +158,8 @@ func (in *instance) measure(ctx context.Context, platform string, p pair, c traf
 
 // peer prepares a peer in a vnode.
 func (in *instance) peer(ctx context.Context, platform, vnode, addr string, args []string) *exec.Cmd {
-	return in.command(ctx, append([]string{"exec", "-p", platform, vnode, "--", in.exe, "bench", "peer", args[0], addr + ":5000"}, args[1:]...)...)
+	return in.command(ctx, append([]string{"exec", "-p", platform, vnode, "--", in.exe, "bench", "peer", args[0], addr + ":5000",
+		"--path", filepath.Join(in.dir, "lent")}, args[1:]...)...)
 }
 
 // client runs a peer and reads the line of JSON that it prints behind its label.

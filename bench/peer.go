@@ -24,7 +24,8 @@ type Peer struct {
 	Addr    netip.AddrPort // of the other end, or to listen on
 	Count   int
 	Seconds float64
-	CPU     int // core to stay on; -1: any
+	CPU     int    // core to stay on; -1: any
+	Path    string // of the Unix socket over which a socket is lent
 }
 
 // PeerResult is what a client end prints, as one line of JSON.
@@ -39,7 +40,8 @@ type PeerResult struct {
 // Run does the peer's part. Modes: udp-echo and udp-ping measure round trips;
 // udp-sink and udp-send, packets a second with an acknowledged window, so
 // that none is lost; tcp-sink and tcp-send, bits a second; ping-every sends
-// one probe a millisecond and counts the answers; resolve touches Count
+// one probe a millisecond and counts the answers; lend, pair-ping and
+// pair-send have both ends in one thread (see pair.go); resolve touches Count
 // consecutive addresses from Addr on.
 func (p Peer) Run(out io.Writer) error {
 	if p.CPU >= 0 && os.Getenv("MYRIAD_PEER_PINNED") == "" {
@@ -48,6 +50,7 @@ func (p Peer) Run(out io.Writer) error {
 	mode, ok := map[string]func(Peer) (*PeerResult, error){
 		"udp-echo": Peer.udpEcho, "udp-ping": Peer.udpPing, "udp-sink": Peer.udpSink, "udp-send": Peer.udpSend,
 		"tcp-sink": Peer.tcpSink, "tcp-send": Peer.tcpSend, "ping-every": Peer.pingEvery, "resolve": Peer.resolve,
+		"lend": Peer.lend, "pair-ping": Peer.pairPing, "pair-send": Peer.pairSend,
 	}[p.Mode]
 	if !ok {
 		return fmt.Errorf("peer: unknown mode %q", p.Mode)

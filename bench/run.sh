@@ -8,6 +8,6 @@ scale=${SCALE:-small}
 [ "$scale" = small ] || "$myriad" bench deploy --vnodes 10000
 [ "$scale" = small ] || "$myriad" bench deploy --vnodes 40000
 "$myriad" bench exec --vnodes "$([ "$scale" = small ] && echo 1000 || echo 40000)"
-"$myriad" bench fabric --vnodes "$([ "$scale" = small ] && echo 200 || echo 1000)"
+"$myriad" bench fabric --vnodes "$([ "$scale" = small ] && echo 501 || echo 1000)"
 "$myriad" bench plan
 command -v mn >/dev/null && "$myriad" bench mininet --vnodes "$([ "$scale" = small ] && echo 100 || echo 1000)"

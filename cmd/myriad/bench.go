@@ -113,6 +113,7 @@ func benchPeerCmd() *cobra.Command {
 	}
 	cmd.Flags().IntVar(&p.Count, "count", 0, "packets")
 	cmd.Flags().Float64Var(&p.Seconds, "seconds", 1, "how long")
+	cmd.Flags().StringVar(&p.Path, "path", "", "Unix socket over which a socket is lent")
 	cmd.Flags().IntVar(&p.CPU, "cpu", -1, "core to stay on")
 	return cmd
 }
