@@ -111,6 +111,35 @@ func TestBrokenAnswers(t *testing.T) {
 	}
 }
 
+// TestEndingDaemon: a request that is not answered at all is asked again, of
+// whatever answers then.
+func TestEndingDaemon(t *testing.T) {
+	asked := 0
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked%3 != 0 {
+			panic(http.ErrAbortHandler)
+		}
+		_ = json.NewEncoder(w).Encode(api.Event{Type: "up", Result: &api.Platform{}})
+	})
+	if err := c.Up(t.Context(), &api.UpRequest{}, func(*api.Event) error { return nil }); err != nil || asked != 3 {
+		t.Errorf("up, asked %d times: %v", asked, err)
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // it takes one connection, and ends
+		if conn, err := l.Accept(); err == nil {
+			l.Close()
+			conn.Close()
+		}
+	}()
+	if _, err := api.NewClient(path).Exec(t.Context(), "x", &api.ExecRequest{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("exec on a daemon that ends: %v", err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()

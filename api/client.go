@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
+	"time"
 
 	"myriad/program"
 	"myriad/rack"
@@ -204,8 +206,31 @@ func newRequest(ctx context.Context, method, path string, q any) (*http.Request,
 	return r, err
 }
 
-// do sends a request. An answer that is an error comes back as one.
-func (c *Client) do(ctx context.Context, method, path string, q any) (*http.Response, error) {
+// do sends a request. An answer that is an error comes back as one. A daemon
+// that ends at this moment may take a request and answer nothing: it has not
+// begun it, so another one is asked, or there is none.
+func (c *Client) do(ctx context.Context, method, path string, q any) (r *http.Response, err error) {
+	for range tries {
+		if r, err = c.doOnce(ctx, method, path, q); !unanswered(err) {
+			return r, err
+		}
+		time.Sleep(tryPause)
+	}
+	return r, gone(err)
+}
+
+// A daemon that ends is gone after tries and their pauses.
+const (
+	tries    = 5
+	tryPause = 20 * time.Millisecond
+)
+
+// unanswered tells whether a connection ended before anything was answered.
+func unanswered(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func (c *Client) doOnce(ctx context.Context, method, path string, q any) (*http.Response, error) {
 	r, err := newRequest(ctx, method, path, q)
 	if err != nil {
 		return nil, err
@@ -224,9 +249,6 @@ func (c *Client) do(ctx context.Context, method, path string, q any) (*http.Resp
 func reached(err error) error {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		err = u.Err
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return gone(err)
 	}
 	return fmt.Errorf("reach the daemon: %w", err)
 }
@@ -255,7 +277,17 @@ type Session struct {
 
 // Exec runs a command in vnodes. What cannot be done at all is told by the
 // first Recv. When ctx ends, so does the session.
-func (c *Client) Exec(ctx context.Context, platform string, q *ExecRequest) (*Session, error) {
+func (c *Client) Exec(ctx context.Context, platform string, q *ExecRequest) (s *Session, err error) {
+	for range tries { // as do
+		if s, err = c.execOnce(ctx, platform, q); !unanswered(err) {
+			return s, err
+		}
+		time.Sleep(tryPause)
+	}
+	return nil, gone(err)
+}
+
+func (c *Client) execOnce(ctx context.Context, platform string, q *ExecRequest) (*Session, error) {
 	r, err := newRequest(ctx, http.MethodPost, platformPath(platform)+"/exec", q)
 	if err != nil {
 		return nil, err
@@ -291,7 +323,7 @@ func upgraded(in *bufio.Reader, r *http.Request) error {
 	answer, err := http.ReadResponse(in, r)
 	switch {
 	case err != nil:
-		return gone(err)
+		return err
 	case answer.StatusCode == http.StatusSwitchingProtocols:
 		return nil
 	}

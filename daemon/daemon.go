@@ -137,7 +137,7 @@ func (d *daemon) run(ctx context.Context) error {
 		coordinatorEnds()
 		return err
 	}
-	webEnds, err := d.serve(c, end)
+	webCloses, webEnds, err := d.serve(c, end)
 	if err != nil {
 		coordinatorEnds()
 		return err
@@ -153,6 +153,7 @@ func (d *daemon) run(ctx context.Context) error {
 		})
 	}
 	<-ctx.Done()
+	webCloses()
 	auto.Wait()
 	coordinatorEnds()
 	webEnds()
@@ -182,11 +183,12 @@ func (d *daemon) start(end context.CancelCauseFunc, part func(context.Context) e
 	}
 }
 
-// serve answers on the socket.
-func (d *daemon) serve(c *coord.Coordinator, end context.CancelCauseFunc) (stop func(), err error) {
+// serve answers on the socket: after shut only what was asked before, and
+// after stop nothing.
+func (d *daemon) serve(c *coord.Coordinator, end context.CancelCauseFunc) (shut, stop func(), err error) {
 	listener, err := listen(Socket(d.RunDir))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	handler := web.New(web.Config{
 		Coordinator: c,
@@ -203,17 +205,22 @@ func (d *daemon) serve(c *coord.Coordinator, end context.CancelCauseFunc) (stop 
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := s.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			end(fmt.Errorf("serve: %w", err))
+			end(fmt.Errorf("serve: %w", err)) // it is ending already if it was shut
 		}
 	})
-	return func() {
+	shut = func() {
+		d.usage.close()
+		listener.Close()
+	}
+	stop = func() {
 		ctx, enough := context.WithTimeout(context.Background(), farewell)
 		defer enough()
 		_ = s.Shutdown(ctx) // what takes longer is broken off
 		cancel()
 		s.Close()
 		serving.Wait()
-	}, nil
+	}
+	return shut, stop, nil
 }
 
 // listen makes the socket. Stale ones are nobody's: the lock is ours.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"myriad/api"
 	"myriad/daemon"
@@ -30,20 +29,9 @@ func daemonless(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// greet asks whether a daemon answers. One that dies, or is just ending, may
-// still take the question: then it is asked again.
+// greet asks whether a daemon answers.
 func (a *app) greet(ctx context.Context) error {
-	var err error
-	for range 3 {
-		_, err = a.client().Version(ctx)
-		e := (*api.Error)(nil)
-		dying := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-			errors.As(err, &e) && e.Kind == program.KindUnavailable
-		if !dying {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	_, err := a.client().Version(ctx)
 	return err
 }
 

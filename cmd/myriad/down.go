@@ -76,7 +76,11 @@ func (a *app) down(ctx context.Context, names []string, all bool) error {
 	}
 	var failed []error
 	for _, name := range names {
-		if err := a.removeOne(ctx, r, name); err != nil {
+		err := a.removeOne(ctx, r, name)
+		if err != nil && ctx.Err() == nil && a.bereft(ctx, &r) {
+			err = a.removeOne(ctx, r, name)
+		}
+		if err != nil {
 			failed = append(failed, err)
 		}
 		if ctx.Err() != nil {
@@ -151,6 +155,19 @@ func (a *app) remover(ctx context.Context) (remover, error) {
 		return nil, fail(program.KindPermission, remedyRoot(), "down needs root: no daemon answers, so this process has to look for what is left")
 	}
 	return newLocalRemover(a)
+}
+
+// bereft tells whether the daemon that was asked is no more. What it has not
+// done is then this process's to do.
+func (a *app) bereft(ctx context.Context, r *remover) bool {
+	if _, remote := (*r).(*remoteRemover); !remote || !daemonless(a.greet(ctx)) {
+		return false
+	}
+	local, err := newLocalRemover(a)
+	if err == nil {
+		*r = local
+	}
+	return err == nil
 }
 
 // remoteRemover is the daemon.

@@ -49,18 +49,23 @@ func (a *app) up(ctx context.Context, file string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if err := a.ensureDaemon(ctx, "up"); err != nil {
-		return err
-	}
 	bar := a.newProgress("up "+t.Name, "vnodes")
 	begin := time.Now()
 	var result *api.Platform
-	err = a.client().Up(ctx, &api.UpRequest{File: fileName(file), Source: string(source), Force: force}, func(e *api.Event) error {
-		if e.Result != nil {
-			result = e.Result
+	for range 3 { // a daemon without platforms may end before it is asked
+		if err = a.ensureDaemon(ctx, "up"); err != nil {
+			return err
 		}
-		return a.followEvent(bar, e)
-	})
+		err = a.client().Up(ctx, &api.UpRequest{File: fileName(file), Source: string(source), Force: force}, func(e *api.Event) error {
+			if e.Result != nil {
+				result = e.Result
+			}
+			return a.followEvent(bar, e)
+		})
+		if !daemonless(err) {
+			break
+		}
+	}
 	bar.finish()
 	switch {
 	case ctx.Err() != nil:
