@@ -2,8 +2,10 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"syscall"
@@ -30,7 +32,7 @@ func Exec(ctx context.Context, o Options) ([]Row, error) {
 	var plain, gathered []sample
 	for run := range o.Runs {
 		o.say("exec: run %d of %d", run+1, o.Runs)
-		floor, err := forkFloor(ctx, o.N)
+		floor, err := forkFloor(ctx, o.Exe, o.N)
 		if err != nil {
 			return nil, err
 		}
@@ -52,34 +54,47 @@ func Exec(ctx context.Context, o Options) ([]Row, error) {
 	}, in.close()
 }
 
-// forkFloor starts and awaits n processes with one worker per core, and gives
-// the seconds it took.
-func forkFloor(ctx context.Context, n int) (float64, error) {
-	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer null.Close()
-	attr := &syscall.ProcAttr{Files: []uintptr{null.Fd(), null.Fd(), null.Fd()}}
+// forkFloor starts and awaits n processes, and gives the seconds it took. A
+// process per core does so: one process would have its cores take turns, for
+// the lock that Go holds while it forks.
+func forkFloor(ctx context.Context, exe string, n int) (float64, error) {
 	workers := runtime.NumCPU()
 	errs := make([]error, workers)
 	var wait sync.WaitGroup
 	start := time.Now()
 	for w := range workers {
+		share := n / workers
+		if w < n%workers {
+			share++
+		}
 		wait.Go(func() {
-			for i := w; i < n && errs[w] == nil && ctx.Err() == nil; i += workers {
-				errs[w] = forkOne(attr)
+			out, err := exec.CommandContext(ctx, exe, "bench", "forks", "--vnodes", fmt.Sprint(share)).CombinedOutput()
+			if err != nil {
+				errs[w] = fmt.Errorf("fork floor: %w: %s", err, out)
 			}
 		})
 	}
 	wait.Wait()
-	took := time.Since(start).Seconds()
-	for _, err := range errs {
-		if err != nil {
-			return 0, err
+	return time.Since(start).Seconds(), errors.Join(errs...)
+}
+
+// Forks starts and awaits n processes, one after the other.
+func Forks(ctx context.Context, n int) error {
+	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	attr := &syscall.ProcAttr{Files: []uintptr{null.Fd(), null.Fd(), null.Fd()}}
+	for range n {
+		if err := forkOne(attr); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
-	return took, ctx.Err()
+	return nil
 }
 
 func forkOne(attr *syscall.ProcAttr) error {

@@ -28,7 +28,7 @@ func Mininet(ctx context.Context, o Options) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	script, err := in.file("mininet.py", string(mininetScript))
+	script, err := in.file("peers_on_a_bridge.py", string(mininetScript))
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +63,11 @@ func runMininet(ctx context.Context, script string, n int) (up, down float64, er
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	// In namespaces of its own, so that what it leaves goes with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return 0, 0, fmt.Errorf("mininet: %w", err)
+		return 0, 0, fmt.Errorf("mininet: %w\n%s", err, tail(stderr.String(), 1000))
 	}
 	if _, err := fmt.Sscanf(strings.Join(strings.Fields(string(out)), " "), "up %g down %g", &up, &down); err != nil {
 		return 0, 0, fmt.Errorf("mininet printed %q: %w", out, err)

@@ -41,7 +41,7 @@ bar is not met.`,
 	} {
 		cmd.AddCommand(a.benchCmd(b.name, b.short, b.n, b.run))
 	}
-	cmd.AddCommand(benchPeerCmd(), benchFloorCmd())
+	cmd.AddCommand(benchPeerCmd(), benchFloorCmd(), benchForksCmd())
 	return cmd
 }
 
@@ -133,6 +133,19 @@ func benchFloorCmd() *cobra.Command {
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "up %g down %g\n", up.Seconds(), down.Seconds())
 			return err
 		},
+	}
+	cmd.Flags().IntVar(&n, "vnodes", 1000, "scale")
+	return cmd
+}
+
+// benchForksCmd is a worker of the floor of exec.
+func benchForksCmd() *cobra.Command {
+	n := 0
+	cmd := &cobra.Command{
+		Use:    "forks",
+		Hidden: true,
+		Args:   args(0, 0, ""),
+		RunE:   func(cmd *cobra.Command, _ []string) error { return bench.Forks(cmd.Context(), n) },
 	}
 	cmd.Flags().IntVar(&n, "vnodes", 1000, "scale")
 	return cmd
