@@ -17,6 +17,7 @@ import (
 //	GET    /v1/platforms                        []Platform
 //	GET    /v1/platforms/{name}                 Platform
 //	DELETE /v1/platforms/{name}                 stream of Event
+//	GET    /v1/platforms/{name}/nodes?nodes=    Nodes
 //	GET    /v1/platforms/{name}/vnodes?nodes=   stream of Vnode
 //	POST   /v1/platforms/{name}/exec            ExecRequest; the connection is then
 //	                                            upgraded (101) to rack frames: Input from

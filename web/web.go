@@ -47,6 +47,7 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("GET /v1/platforms", s.platforms)
 	mux.HandleFunc("GET /v1/platforms/{name}", s.platform)
 	mux.HandleFunc("DELETE /v1/platforms/{name}", s.down)
+	mux.HandleFunc("GET /v1/platforms/{name}/nodes", s.nodes)
 	mux.HandleFunc("GET /v1/platforms/{name}/vnodes", s.vnodes)
 	mux.HandleFunc("POST /v1/platforms/{name}/exec", s.exec)
 	mux.HandleFunc("POST /v1/platforms/{name}/check", s.check)
@@ -170,6 +171,11 @@ func (s *server) check(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l.event(api.Event{Type: "check", Platform: name, Check: result})
+}
+
+func (s *server) nodes(w http.ResponseWriter, r *http.Request) {
+	n, err := s.Coordinator.Nodes(r.Context(), r.PathValue("name"), r.URL.Query().Get("nodes"))
+	answerOr(w, n, err)
 }
 
 func (s *server) vnodes(w http.ResponseWriter, r *http.Request) {

@@ -85,14 +85,18 @@ func (a *app) names(ctx context.Context) (*nodeset.Set, map[string]int, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	var names []string
+	n, err := a.client().Nodes(ctx, platform, "")
+	if err != nil {
+		return nil, nil, err
+	}
 	groups := map[string]int{}
-	err = a.client().Vnodes(ctx, platform, "", func(v *api.Vnode) error {
-		names = append(names, v.Name)
-		for _, g := range v.Groups {
-			groups[g]++
+	for name, members := range n.Groups {
+		set, err := nodeset.Parse(members, nil)
+		if err != nil {
+			return nil, nil, err
 		}
-		return nil
-	})
-	return nodeset.Of(names...), groups, err
+		groups[name] = set.Len()
+	}
+	names, err := nodeset.Parse(n.Nodes, nil)
+	return names, groups, err
 }

@@ -158,12 +158,11 @@ func (a *app) present(x *execution, opts execOptions) error {
 func (a *app) resolve(platform, nodes string) (*nodeset.Set, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	var names []string
-	err := a.client().Vnodes(ctx, platform, nodes, func(v *api.Vnode) error {
-		names = append(names, v.Name)
-		return nil
-	})
-	return nodeset.Of(names...), a.reach(err)
+	n, err := a.client().Nodes(ctx, platform, nodes)
+	if err != nil {
+		return nil, a.reach(err)
+	}
+	return nodeset.Parse(n.Nodes, nil)
 }
 
 // execEnd tells what did not go well, and gives the exit code as an error.
