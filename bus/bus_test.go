@@ -163,7 +163,7 @@ func TestStreamCarriesAnySize(t *testing.T) {
 func TestStreamSlowReader(t *testing.T) {
 	a, b := pair(t, "")
 	var sent atomic.Int64
-	const messages = 3000
+	const messages = 300
 	must(t, bus.HandleStream(a, "count", func(_ context.Context, size int, s *bus.Stream) error {
 		for i := range messages {
 			if err := s.Send(append([]int{i}, make([]int, size)...)); err != nil {
