@@ -38,7 +38,9 @@ type Record struct {
 	Took    time.Duration     // how long that took
 	Writes  uint64            // what that changed
 
-	Object string // where the source and the plan are: set by PutPlan
+	// Set by PutPlan: where the source and the plan are, and their digest.
+	Object string
+	Sum    string
 }
 
 // Digest is what tells one text of a topology from another.
@@ -147,9 +149,11 @@ func (s *Store) clean(ctx context.Context, platforms []Platform, all bool) error
 	return err
 }
 
-// PutPlan remembers a platform with a new source and plan.
+// PutPlan remembers a platform with a new source and plan. They are written
+// to the one of two places that the record of before does not speak of, so
+// that a crash leaves it whole.
 func (s *Store) PutPlan(ctx context.Context, r *Record, source string, p *plan.Plan) error {
-	old, err := s.object(ctx, r.Name)
+	old, err := s.record(ctx, r.Name)
 	if err != nil {
 		return err
 	}
@@ -157,9 +161,11 @@ func (s *Store) PutPlan(ctx context.Context, r *Record, source string, p *plan.P
 	sum := sha256.New()
 	sum.Write([]byte(source))
 	sum.Write(encoded)
-	r.Object = r.Name + "/" + hex.EncodeToString(sum.Sum(nil)[:8])
-	if r.Object == old {
+	if r.Sum = hex.EncodeToString(sum.Sum(nil)); r.Sum == old.Sum {
 		return s.Put(ctx, r)
+	}
+	if r.Object = r.Name + "/0"; r.Object == old.Object {
+		r.Object = r.Name + "/1"
 	}
 	if err := s.objects.Put(ctx, r.Object+"/source", []byte(source)); err != nil {
 		return err
@@ -167,21 +173,25 @@ func (s *Store) PutPlan(ctx context.Context, r *Record, source string, p *plan.P
 	if err := s.objects.Put(ctx, r.Object+"/plan", encoded); err != nil {
 		return err
 	}
-	if err := s.Put(ctx, r); err != nil {
+	if err := s.put(ctx, r); err != nil {
 		return err
 	}
-	return s.drop(ctx, old)
+	_ = s.drop(ctx, old.Object) // what is left is removed by clean
+	return nil
 }
 
 // Put remembers a platform of which source and plan are known already.
 func (s *Store) Put(ctx context.Context, r *Record) error {
-	r.Version = version
-	if r.Object == "" {
-		var err error
-		if r.Object, err = s.object(ctx, r.Name); err != nil {
-			return err
-		}
+	old, err := s.record(ctx, r.Name)
+	if err != nil {
+		return err
 	}
+	r.Object, r.Sum = old.Object, old.Sum
+	return s.put(ctx, r)
+}
+
+func (s *Store) put(ctx context.Context, r *Record) error {
+	r.Version = version
 	b, err := bus.Encode(r)
 	if err != nil {
 		return err
@@ -191,28 +201,29 @@ func (s *Store) Put(ctx context.Context, r *Record) error {
 
 // Source gives the text that a platform was last brought up from.
 func (s *Store) Source(ctx context.Context, name string) (string, error) {
-	object, err := s.object(ctx, name)
+	r, err := s.record(ctx, name)
 	if err != nil {
 		return "", err
 	}
-	b, err := s.objects.Get(ctx, object+"/source")
+	b, err := s.objects.Get(ctx, r.Object+"/source")
 	return string(b), err
 }
 
-// object tells where source and plan of a platform are; empty: nowhere.
-func (s *Store) object(ctx context.Context, name string) (string, error) {
+// record reads a record; it is empty if there is none, or none that can be
+// read: that is written over.
+func (s *Store) record(ctx context.Context, name string) (Record, error) {
 	b, err := s.records.Get(ctx, name)
 	if p := bus.ProblemOf(err); p != nil {
 		if p.Kind == program.KindNotFound {
 			err = nil
 		}
-		return "", err
+		return Record{}, err
 	}
 	var r Record
-	if bus.Decode(b, &r) != nil {
-		return "", nil // what cannot be read is written over
+	if bus.Decode(b, &r) != nil || r.Version != version {
+		return Record{}, nil
 	}
-	return r.Object, nil
+	return r, nil
 }
 
 func (s *Store) drop(ctx context.Context, object string) error {
@@ -224,14 +235,14 @@ func (s *Store) drop(ctx context.Context, object string) error {
 
 // Forget removes all that is remembered of a platform but its events.
 func (s *Store) Forget(ctx context.Context, name string) error {
-	object, err := s.object(ctx, name)
+	r, err := s.record(ctx, name)
 	if err != nil {
 		return err
 	}
 	if err := s.records.Delete(ctx, name); err != nil {
 		return err
 	}
-	return s.drop(ctx, object)
+	return s.drop(ctx, r.Object)
 }
 
 // Note remembers an event.
