@@ -292,6 +292,9 @@ func (c *Coordinator) tell(e Tell) {
 
 // step has the machine take an event, and begins what it wants done.
 func (c *Coordinator) step(ctx context.Context, m *Machine, e Event) {
+	if done, ok := e.(Applied); ok {
+		delete(c.stops, [2]string{done.Platform, done.Pnode})
+	}
 	for _, effect := range m.Step(time.Now(), e) {
 		c.carryOut(ctx, effect)
 	}

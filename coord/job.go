@@ -341,11 +341,19 @@ func (m *Machine) maybeDone(p *platform) {
 // save remembers what the pnodes said last.
 func (m *Machine) save(p *platform) {
 	p.record.Reports = nil
+	room := mostRemembered
 	for _, pnode := range slices.Sorted(maps.Keys(p.reports)) {
-		p.record.Reports = append(p.record.Reports, *p.reports[pnode])
+		r := *p.reports[pnode]
+		r.Problems = r.Problems[:min(room, len(r.Problems))]
+		room -= len(r.Problems)
+		p.record.Reports = append(p.record.Reports, r)
 	}
 	m.do(Save{Record: *p.record})
 }
+
+// mostRemembered is how many problems of a platform are remembered: a record
+// is small.
+const mostRemembered = 100
 
 // finishUp ends the up under way, and begins what waits.
 func (m *Machine) finishUp(p *platform, err error) {
