@@ -119,14 +119,20 @@ func (a *agent) serve() error {
 	)
 }
 
+// helloProblems is how many problems of each platform a hello carries: it must
+// fit one message.
+const helloProblems = 10
+
 // hello tells the coordinator who is here, and with what.
 func (a *agent) hello() error {
 	h := bus.Hello{Pnode: a.Name, Version: a.Version}
 	machine(&h)
 	a.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(a.platforms)) {
-		if r := a.platforms[name].last(); r != nil {
-			h.Platforms = append(h.Platforms, *r)
+		if last := a.platforms[name].last(); last != nil {
+			r := *last
+			r.Problems = r.Problems[:min(len(r.Problems), helloProblems)]
+			h.Platforms = append(h.Platforms, r)
 		}
 	}
 	a.mu.Unlock()
