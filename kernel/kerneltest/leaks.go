@@ -24,13 +24,32 @@ import (
 func Main(m *testing.M) {
 	unlock := turn()
 	defer unlock() // held by the process, too: os.Exit lets it go
-	before := snapshot()
+	tmp := ownTemp()
+	before := snapshot(tmp)
 	code := m.Run()
-	if left := waitLeft(before, 5*time.Second); len(left) > 0 && code == 0 {
+	if left := waitLeft(before, tmp, 5*time.Second); len(left) > 0 && code == 0 {
 		fmt.Fprintf(os.Stderr, "tests left behind:\n  %s\n", strings.Join(left, "\n  "))
 		code = 1
 	}
+	if err := os.RemoveAll(tmp); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	os.Exit(code)
+}
+
+// ownTemp gives the tests a directory for temporary files of their own, by
+// which what they leave behind is known from what others on the machine do.
+func ownTemp() string {
+	dir, err := os.MkdirTemp("", "mt-")
+	if err == nil {
+		err = os.Setenv("TMPDIR", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return dir
 }
 
 // turn waits until no other privileged test binary runs.
@@ -51,9 +70,9 @@ func turn() (unlock func()) {
 
 // waitLeft gives what is there now and was not before, once it has had time
 // to go away by itself.
-func waitLeft(before map[string]bool, patience time.Duration) []string {
+func waitLeft(before map[string]bool, tmp string, patience time.Duration) []string {
 	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		left := diff(before, snapshot())
+		left := diff(before, snapshot(tmp))
 		if len(left) == 0 || time.Now().After(deadline) {
 			return left
 		}
@@ -72,13 +91,13 @@ func diff(before, after map[string]bool) []string {
 }
 
 // snapshot lists what a test could leave behind, one line each.
-func snapshot() map[string]bool {
+func snapshot(tmp string) map[string]bool {
 	seen := map[string]bool{}
 	addDescriptors(seen)
 	addChildren(seen)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for _, line := range strings.Split(string(mounts), "\n") {
-		if f := strings.Fields(line); len(f) > 4 {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], tmp) {
 			seen["mount "+f[4]] = true
 		}
 	}
@@ -89,10 +108,32 @@ func snapshot() map[string]bool {
 	for _, pattern := range []string{"/sys/fs/cgroup/myriad-*", "/sys/fs/cgroup/*/myriad-*"} {
 		groups, _ := filepath.Glob(pattern)
 		for _, g := range groups {
-			seen["cgroup "+g] = true
+			if !foreign(g, tmp) {
+				seen["cgroup "+g] = true
+			}
 		}
 	}
 	return seen
+}
+
+// foreign says whether a group holds processes, and only such as do not know
+// our directory: somebody else's platform.
+func foreign(group, tmp string) bool {
+	found := false
+	ours := false
+	err := filepath.WalkDir(group, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil // it may be going away
+		}
+		procs, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+		for _, pid := range strings.Fields(string(procs)) {
+			cmd, _ := os.ReadFile("/proc/" + pid + "/cmdline")
+			found = true
+			ours = ours || strings.Contains(string(cmd), tmp)
+		}
+		return nil
+	})
+	return err == nil && found && !ours
 }
 
 // addDescriptors counts descriptors by what they refer to, leaving out those
