@@ -15,6 +15,7 @@ import (
 	"myriad/api"
 	"myriad/daemon"
 	"myriad/program"
+	"myriad/rack"
 )
 
 var vnodes = flag.Int("daemon.vnodes", 1000, "vnodes that BenchmarkUp brings up")
@@ -116,4 +117,73 @@ func rss() int {
 	}
 	n, _ := strconv.Atoi(fields[0])
 	return n
+}
+
+// manyExits plays racks in which every vnode ends at once, and says so in
+// frames of a hundred.
+type manyExits struct{ perRack int }
+
+type exitsCall struct {
+	queue []*rack.Reply
+}
+
+func (m manyExits) Call(_ context.Context, _ string, index uint32, _ *rack.Request) (agent.Call, error) {
+	c := &exitsCall{}
+	for i := 0; i < m.perRack; i += 100 {
+		r := &rack.Reply{}
+		for j := i; j < i+100; j++ {
+			r.Exits = append(r.Exits, rack.Exit{Vnode: "n" + strconv.Itoa(int(index)*m.perRack+j+1)})
+		}
+		c.queue = append(c.queue, r)
+	}
+	c.queue = append(c.queue, &rack.Reply{Done: true})
+	return c, nil
+}
+
+func (c *exitsCall) Send(*rack.Input) error { return nil }
+func (c *exitsCall) Close() error           { return nil }
+
+func (c *exitsCall) Recv() (*rack.Reply, error) {
+	r := c.queue[0]
+	c.queue = c.queue[1:]
+	return r, nil
+}
+
+// BenchmarkExec runs a command that costs nothing in every vnode: the time of
+// one op is what the way from the racks to the client adds.
+func BenchmarkExec(b *testing.B) {
+	ctx, cancel := context.WithCancel(b.Context())
+	run := b.TempDir()
+	ready, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- daemon.Run(ctx, daemon.Config{RunDir: run, StateDir: b.TempDir(), Pnode: &swift{map[string]*program.Report{}}, Racks: manyExits{1000}, Name: "here", Ready: func() { close(ready) }})
+	}()
+	<-ready
+	client := api.NewClient(daemon.Socket(run))
+	if err := client.Up(ctx, &api.UpRequest{File: "x", Source: topology("x", *vnodes), Force: true}, func(*api.Event) error { return nil }); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s, err := client.Exec(ctx, "x", &api.ExecRequest{Nodes: "*", Exec: &rack.ExecRequest{Argv: []string{"true"}}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		exits := 0
+		for done := false; !done; {
+			r, err := s.Recv()
+			if err != nil || r.Err != nil {
+				b.Fatal(err, r)
+			}
+			exits += len(r.Exits)
+			done = r.Done
+		}
+		s.Close()
+		if exits != *vnodes {
+			b.Fatalf("%d exits, want %d", exits, *vnodes)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		b.Error(err)
+	}
 }
