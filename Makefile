@@ -8,7 +8,7 @@ PACKAGES  := ca-certificates iproute2 iputils-ping
 TESTTOOLS := clustershell iperf3 procps
 FUZZTIME  ?= 10s
 
-.PHONY: all build demo test quick lint generate bench fuzz clean packages testtools clang
+.PHONY: all build demo test test-vm quick lint generate bench fuzz clean packages testtools clang
 
 all: build
 
@@ -20,6 +20,10 @@ demo: packages build ## 1,000 vnodes up, checked, used, measured and taken down
 
 test: packages testtools build ## every test as root, no skip allowed, nothing left behind
 	$(SUDO) env "PATH=$(PATH)" "HOME=$(HOME)" ./.ci/test
+
+test-vm: packages ## the kernel's suite on Debian's own kernel, in QEMU
+	@./.ci/install qemu-system-x86 busybox-static
+	$(SUDO) env "PATH=$(PATH)" "HOME=$(HOME)" ./.ci/test-vm
 
 quick: ## what anyone can run, in seconds
 	$(GO) test ./...
