@@ -139,7 +139,7 @@ func (a *app) rootCmd() *cobra.Command {
 		a.checkCmd(), a.eventsCmd(), a.downCmd())
 	a.addGroup(root, "machine", "This machine:",
 		a.doctorCmd(), a.verifyCmd(), newBenchCmd(a), a.serveCmd())
-	root.AddCommand(a.versionCmd(), a.completionCmd())
+	root.AddCommand(a.versionCmd(), a.completionCmd(), a.bashCmd())
 	root.CompletionOptions.DisableDefaultCmd = true
 	explain(root)
 	return root
