@@ -55,9 +55,8 @@ const (
 	working // pnodes are
 )
 
-// up begins to bring a platform up. Whoever asks for the same while that is
-// under way or waits joins; whoever asks for something else waits for its
-// turn.
+// up begins to bring a platform up. Whoever asks for what was asked for last
+// joins; whoever asks for something else waits for its turn.
 func (m *Machine) up(a Asker, s *Source) {
 	p := m.platform(s.Topology.Name)
 	j := &job{kind: jobUp, askers: []Asker{a}, source: s}
@@ -66,41 +65,47 @@ func (m *Machine) up(a Asker, s *Source) {
 		m.dropIfEmpty(p)
 		return
 	}
-	for _, other := range append(slices.Clone(p.queue), p.job) {
-		if other != nil && other.kind == jobUp && other.stopped == nil && other.source.Digest == s.Digest {
-			other.askers = append(other.askers, a)
-			m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: "joins an up of the same file that is under way"}, false)
-			return
-		}
+	if last := p.last(); last != nil && last.kind == jobUp && last.stopped == nil && last.source.Digest == s.Digest {
+		last.askers = append(last.askers, a)
+		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: "joins an up of the same file that is under way"}, false)
+		return
 	}
 	m.enqueue(p, j)
 }
 
-// down begins to take a platform away. What brings it up is stopped first.
+// last is the job that was asked for last, of those that have not ended.
+func (p *platform) last() *job {
+	if n := len(p.queue); n > 0 {
+		return p.queue[n-1]
+	}
+	return p.job
+}
+
+// down begins to take a platform away. What brings it up, or waits to do so,
+// is stopped first.
 func (m *Machine) down(a Asker, name string) {
 	p := m.platforms[name]
 	switch {
 	case p == nil:
-		p = &platform{name: name}
-		m.refuse(p, []Asker{a}, &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: "take down " + name, Cause: "there is no such platform"})
+		m.refuse(&platform{name: name}, []Asker{a}, &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: "take down " + name, Cause: "there is no such platform"})
 		return
 	case m.ending:
 		m.refuse(p, []Asker{a}, problemEnding())
 		return
 	}
-	for _, other := range append(slices.Clone(p.queue), p.job) {
-		if other != nil && other.kind == jobDown {
-			other.askers = append(other.askers, a)
-			return
-		}
-	}
 	cancelled := &program.Problem{Kind: program.KindConflict, Rack: -1, Op: "bring up " + name, Cause: "it is taken down by another request"}
-	for _, j := range p.queue {
-		m.refuse(p, j.askers, cancelled)
-	}
-	p.queue = nil
-	if p.job != nil {
+	p.queue = slices.DeleteFunc(p.queue, func(j *job) bool {
+		if j.kind == jobUp {
+			m.refuse(p, j.askers, cancelled)
+		}
+		return j.kind == jobUp
+	})
+	if p.job != nil && p.job.kind == jobUp {
 		m.stop(p, cancelled)
+	}
+	if last := p.last(); last != nil && last.kind == jobDown {
+		last.askers = append(last.askers, a)
+		return
 	}
 	m.enqueue(p, &job{kind: jobDown, askers: []Asker{a}})
 }
@@ -243,7 +248,7 @@ func (m *Machine) startRemoval(p *platform) {
 
 // counted notes how far a pnode is.
 func (m *Machine) counted(p *platform, pnode string, n int) {
-	if p != nil && p.job != nil && p.job.pending[pnode] {
+	if p.job.pending[pnode] {
 		p.job.counts[pnode] = n
 	}
 }

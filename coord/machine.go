@@ -188,15 +188,15 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 	case Gone:
 		m.gone(e.Asker)
 	case Planned:
-		m.planned(m.platforms[e.Platform], e.Plan, e.Err)
+		m.answer(e.Platform, func(p *platform) { m.planned(p, e.Plan, e.Err) })
 	case Saved:
-		m.saved(m.platforms[e.Platform], e.Err)
+		m.answer(e.Platform, func(p *platform) { m.saved(p, e.Err) })
 	case Counted:
-		m.counted(m.platforms[e.Platform], e.Pnode, e.Count)
+		m.answer(e.Platform, func(p *platform) { m.counted(p, e.Pnode, e.Count) })
 	case Applied:
-		m.reported(m.platforms[e.Platform], e.Pnode, e.Report, e.Err)
+		m.answer(e.Platform, func(p *platform) { m.reported(p, e.Pnode, e.Report, e.Err) })
 	case Removed:
-		m.removed(m.platforms[e.Platform], e.Pnode, e.Report, e.Err)
+		m.answer(e.Platform, func(p *platform) { m.removed(p, e.Pnode, e.Report, e.Err) })
 	case Came:
 		m.came(&e.Hello)
 	case Went:
@@ -209,6 +209,14 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 		m.end()
 	}
 	return m.out
+}
+
+// answer takes an answer to what the job under way of a platform has asked
+// for. One that nobody has asked for is passed over.
+func (m *Machine) answer(platform string, take func(*platform)) {
+	if p := m.platforms[platform]; p != nil && p.job != nil {
+		take(p)
+	}
 }
 
 // Busy tells whether anything is under way.

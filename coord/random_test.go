@@ -1,0 +1,214 @@
+package coord
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"myriad/bus"
+	"myriad/plan"
+	"myriad/program"
+	"myriad/store"
+	"myriad/topo"
+)
+
+// TestRandomLives has machines live through random requests, in a world that
+// answers in any order and may fail. Whatever happens, every asker hears of
+// the end of its request once, and a platform is worked on by one request at
+// a time; and where nothing failed, what is there in the end is what was asked
+// for last.
+func TestRandomLives(t *testing.T) {
+	sources := map[string]*Source{}
+	for _, name := range []string{"x", "y"} {
+		for n := range 3 {
+			text := fmt.Sprintf("platform: %s\nvnodes: [{nodes: 'n[1-%d]', vifaces: []}]\n", name, n+1)
+			top, err := topo.Parse(name, []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources[fmt.Sprint(name, n)] = &Source{File: name, Text: text, Digest: store.Digest(text), Topology: top}
+		}
+	}
+	for seed := range uint64(300) {
+		w := &world{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), m: NewMachine(), sources: sources, fails: seed%2 == 1,
+			ended: map[Asker]int{}, gone: map[Asker]bool{}, kernel: map[string]int{}, stored: map[string]int{}, last: map[string]int{}}
+		w.live()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+// world is what a machine lives in: one pnode, one store, some askers.
+type world struct {
+	t       *testing.T
+	seed    uint64
+	r       *rand.Rand
+	m       *Machine
+	now     int64
+	sources map[string]*Source
+	fails   bool // now and then
+
+	pending []Effect // that are not answered yet
+	askers  Asker
+	ended   map[Asker]int
+	gone    map[Asker]bool
+	kernel  map[string]int // vnodes by platform
+	stored  map[string]int // as planned
+	last    map[string]int // what was asked for last; 0: down
+}
+
+func (w *world) errorf(format string, args ...any) {
+	w.t.Helper()
+	w.t.Errorf("seed %d, step %d: %s", w.seed, w.now, fmt.Sprintf(format, args...))
+}
+
+func (w *world) live() {
+	w.step(Came{bus.Hello{Pnode: "here"}})
+	for range 60 {
+		switch w.r.IntN(6) {
+		case 0, 1:
+			w.ask()
+		case 2:
+			if w.askers > 0 && w.fails {
+				a := Asker(w.r.IntN(int(w.askers))) + 1
+				w.gone[a] = true
+				w.step(Gone{a})
+			}
+			w.step(Tick{})
+		default:
+			w.answer()
+		}
+	}
+	for len(w.pending) > 0 {
+		w.answer()
+	}
+	w.judge()
+}
+
+// judge looks at the world when nothing is under way any more.
+func (w *world) judge() {
+	if w.m.Busy() {
+		w.errorf("the machine is busy, and nothing is asked for")
+	}
+	for a := Asker(1); a <= w.askers; a++ {
+		if n := w.ended[a]; n > 1 || n == 0 && !w.gone[a] {
+			w.errorf("asker %d heard of %d ends", a, n)
+		}
+	}
+	if w.fails {
+		return
+	}
+	for name, want := range w.last {
+		if w.kernel[name] != want || w.stored[name] != want {
+			w.errorf("%s has %d vnodes, %d as stored, want %d", name, w.kernel[name], w.stored[name], want)
+		}
+		if (w.m.platforms[name] != nil) != (want > 0) {
+			w.errorf("%s, of which %d vnodes are wanted, is known: %v", name, want, w.m.platforms[name] != nil)
+		}
+	}
+}
+
+// ask makes a request.
+func (w *world) ask() {
+	w.askers++
+	name := string("xy"[w.r.IntN(2)])
+	if w.r.IntN(3) == 0 {
+		if w.m.platforms[name] != nil {
+			w.last[name] = 0
+		}
+		w.step(DownAsked{w.askers, name})
+		return
+	}
+	n := w.r.IntN(3)
+	w.last[name] = n + 1
+	w.step(UpAsked{w.askers, w.sources[fmt.Sprint(name, n)]})
+}
+
+// answer answers something that was asked for.
+func (w *world) answer() {
+	if len(w.pending) == 0 {
+		return
+	}
+	i := w.r.IntN(len(w.pending))
+	e := w.pending[i]
+	w.pending = append(w.pending[:i:i], w.pending[i+1:]...)
+	var err error
+	if w.fails && w.r.IntN(4) == 0 {
+		err = errors.New("it fails")
+	}
+	switch e := e.(type) {
+	case MakePlan:
+		p, failed := plan.Make(e.Source.Topology, e.Pnodes, plan.Options{Previous: e.Previous})
+		w.step(Planned{e.Platform, p, errors.Join(err, failed)})
+	case SavePlan:
+		if err == nil {
+			w.stored[e.Record.Name] = e.Plan.Len()
+		}
+		w.step(Saved{e.Record.Name, err})
+	case Apply:
+		n := e.Plan.Len()
+		if err != nil {
+			n = w.r.IntN(n + 1)
+		}
+		w.kernel[e.Platform] = n
+		w.step(Applied{e.Platform, e.Pnode, report(e.Platform, e.Pnode, []string{fmt.Sprintf("0=%d/%d", n, e.Plan.Len())}), err})
+	case Remove:
+		var left *program.Report
+		if err == nil {
+			delete(w.kernel, e.Platform)
+		} else {
+			left = &program.Report{Platform: e.Platform, Pnode: e.Pnode}
+		}
+		w.step(Removed{e.Platform, e.Pnode, left, err})
+	}
+}
+
+// step has the machine take an event, and keeps what must be answered.
+func (w *world) step(e Event) {
+	w.now++
+	for _, effect := range w.m.Step(time.Unix(w.now, 0), e) {
+		switch e := effect.(type) {
+		case MakePlan, SavePlan, Apply, Remove:
+			for _, other := range w.pending {
+				if platformOf(other) == platformOf(effect) {
+					w.errorf("%T of %s while %T is under way", effect, platformOf(effect), other)
+				}
+			}
+			w.pending = append(w.pending, effect)
+		case Stop:
+			found := false
+			for _, other := range w.pending {
+				_, apply := other.(Apply)
+				found = found || apply && platformOf(other) == e.Platform
+			}
+			if !found {
+				w.errorf("stop of %s, which is not applied", e.Platform)
+			}
+		case Forget:
+			delete(w.stored, e.Platform)
+		case Tell:
+			if e.Last {
+				for _, a := range e.Askers {
+					w.ended[a]++
+				}
+			}
+		}
+	}
+}
+
+func platformOf(e Effect) string {
+	switch e := e.(type) {
+	case MakePlan:
+		return e.Platform
+	case SavePlan:
+		return e.Record.Name
+	case Apply:
+		return e.Platform
+	case Remove:
+		return e.Platform
+	}
+	return ""
+}
