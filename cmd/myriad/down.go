@@ -20,7 +20,7 @@ when the kernel has let go of everything.
 
 It needs neither the file nor a daemon: what is Myriad's is found by its marks
 in the kernel. So it is also the way out after any crash. Interrupted, it can be
-given again, and goes on.`
+given again, and goes on; a daemon does so by itself.`
 
 func (a *app) downCmd() *cobra.Command {
 	var all bool
@@ -47,6 +47,8 @@ func (a *app) downCmd() *cobra.Command {
 type remover interface {
 	platforms(ctx context.Context) ([]string, error)
 	remove(ctx context.Context, name string, each func(*api.Event) error) error
+	// interrupted says what became of a removal when its asker left.
+	interrupted(name string) error
 	// sweep removes what is left when every platform is removed.
 	sweep(ctx context.Context) error
 }
@@ -128,7 +130,7 @@ func (a *app) removeOne(ctx context.Context, r remover, name string) error {
 	err := r.remove(ctx, name, func(e *api.Event) error { return a.followEvent(bar, e) })
 	bar.finish()
 	if ctx.Err() != nil {
-		return fail(program.KindUnavailable, fmt.Sprintf("\"myriad down %s\" goes on from there", name), "interrupted: platform %s is removed in part", name)
+		return r.interrupted(name)
 	}
 	if err != nil {
 		e := *describe(a.reach(err))
@@ -184,6 +186,11 @@ func (r *remoteRemover) platforms(ctx context.Context) ([]string, error) {
 
 func (r *remoteRemover) remove(ctx context.Context, name string, each func(*api.Event) error) error {
 	return r.client().Down(ctx, name, each)
+}
+
+// interrupted: a removal under way is carried through.
+func (r *remoteRemover) interrupted(name string) error {
+	return fail(program.KindUnavailable, "\"myriad status\" shows how far it is", "interrupted: the daemon goes on removing platform %s", name)
 }
 
 // sweep has nothing to do: what the daemon finds in the kernel it lists.

@@ -16,9 +16,10 @@ import (
 const statusLong = `Show the platforms that are up: how many of their vnodes are up, their
 vnetworks and racks, what is wrong, and what the fabric counted.
 
-A platform is up, partial (some vnodes are not as the file says), lost (a rack
-was killed, and its vnodes with it), applying, removing or down. "myriad up
-FILE" puts right what is partial or lost, and touches nothing else.`
+A platform is up, partial (some vnodes are not as the file says), lost (its
+racks were killed, and its vnodes with them), applying, removing, down, or
+foreign (it is there, but this daemon knows nothing of it). "myriad up FILE" puts
+right what is partial, lost or foreign, and touches nothing else.`
 
 func (a *app) statusCmd() *cobra.Command {
 	return &cobra.Command{

@@ -35,7 +35,7 @@ func (a *app) upCmd() *cobra.Command {
 		Long:  upLong,
 		Example: `  sudo myriad up examples/quickstart.yaml
   generate-platform | sudo myriad up -
-  sudo myriad up platform.yaml -o json | jq -r 'select(.type == "progress") | .done'`,
+  sudo myriad up platform.yaml -o json | jq 'select(.type == "progress")'`,
 		Args:              args(1, 1, "a FILE (- is standard input)"),
 		ValidArgsFunction: completeFiles(1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.up(cmd.Context(), args[0], force) },

@@ -104,6 +104,10 @@ func (r *localRemover) remove(ctx context.Context, name string, each func(*api.E
 	return errors.Join(said, each(&api.Event{Type: "down", Platform: name}))
 }
 
+func (r *localRemover) interrupted(name string) error {
+	return fail(program.KindUnavailable, fmt.Sprintf("\"myriad down %s\" goes on from there", name), "interrupted: platform %s is removed in part", name)
+}
+
 func (r *localRemover) sweep(ctx context.Context) error {
 	if err := r.pnode.Sweep(ctx); err != nil {
 		return err
