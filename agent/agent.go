@@ -59,7 +59,7 @@ type Config struct {
 	RunDir  string // where the journals and the sockets of racks are
 	Version string
 	Pnode   Pnode
-	Racks   Racks // nil: the sockets in RunDir
+	Racks   Racks                            // nil: the sockets in RunDir
 	Logf    func(format string, args ...any) // nil: silent
 }
 

@@ -25,38 +25,42 @@ func (a *agent) apply(ctx context.Context, q bus.Platform, s *bus.Stream) error 
 	if err != nil {
 		return err
 	}
-	p, err := program.Decode(encoded)
-	if err != nil {
-		return err
-	}
-	if p.Platform != q.Name || !program.ValidPlatformName(p.Platform) {
-		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "apply program", Cause: fmt.Sprintf("%q was announced, %q came", q.Name, p.Platform)}
-	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s.Go(func() {
 		_, _ = s.RecvBytes() // whatever it is, it says stop
 		stop()
 	})
-	h, err := a.occupy(ctx, q.Name)
+	err = a.match(ctx, q.Name, encoded, s)
+	encoded = nil
+	debug.FreeOSMemory() // the program, and what it was decoded from
+	return err
+}
+
+// match journals an encoded program and has the platform match it.
+func (a *agent) match(ctx context.Context, platform string, encoded []byte, s *bus.Stream) error {
+	p, err := program.Decode(encoded)
+	if err != nil {
+		return err
+	}
+	if p.Platform != platform || !program.ValidPlatformName(p.Platform) {
+		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "apply program", Cause: fmt.Sprintf("%q was announced, %q came", platform, p.Platform)}
+	}
+	h, err := a.occupy(ctx, platform)
 	if err != nil {
 		return err
 	}
 	defer h.vacate()
-	if err := writeJournal(a.RunDir, p.Platform, encoded); err != nil {
+	if err := writeJournal(a.RunDir, platform, encoded); err != nil {
 		return &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: err.Error(), Remedy: "the run directory must be writable and have room"}
 	}
 	h.mu.Lock()
 	h.wanted = wants(p)
 	h.mu.Unlock()
-	encoded = nil
 	report, err := a.change(h, s, func(progress func(int)) (*program.Report, error) {
 		return a.Pnode.Apply(ctx, p, progress)
 	})
-	p = nil
-	err = s.Send(bus.Progress{Report: report, Err: bus.ProblemOf(err)})
-	debug.FreeOSMemory() // the program, and what it was decoded from
-	return err
+	return s.Send(bus.Progress{Report: report, Err: bus.ProblemOf(err)})
 }
 
 // change runs work, which changes a platform, while it reports how far that

@@ -91,21 +91,22 @@ func (c *Coordinator) remove(ctx context.Context, e Remove) (*program.Report, er
 	return c.follow(s, e.Platform, e.Pnode)
 }
 
-// follow posts progress until the pnode has said its last word.
+// follow posts progress until the pnode has said its last word, which is a
+// report. It may be busy with itself after that.
 func (c *Coordinator) follow(s *bus.Stream, platform, pnode string) (*program.Report, error) {
-	var last bus.Progress
 	for {
 		var p bus.Progress
 		switch err := s.Recv(&p); {
-		case err == io.EOF && last.Err != nil:
-			return last.Report, last.Err
 		case err == io.EOF:
-			return last.Report, nil
+			return nil, &program.Problem{Kind: program.KindInternal, Rack: -1, Op: "change " + platform, Cause: "pnode " + pnode + " ends without a report"}
 		case err != nil:
-			return last.Report, err
-		}
-		if last = p; p.Report == nil {
+			return nil, err
+		case p.Report == nil:
 			c.post(Counted{platform, pnode, p.Count})
+		case p.Err != nil:
+			return p.Report, p.Err
+		default:
+			return p.Report, nil
 		}
 	}
 }
