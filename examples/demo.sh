@@ -8,7 +8,7 @@ work=$(mktemp -d)
 export MYRIAD_RUN_DIR=$work/run MYRIAD_STATE_DIR=$work/state
 trap '"$myriad" down --all >/dev/null 2>&1 || true; rm -rf "$work"' EXIT
 
-show() { printf '\n$ myriad %s\n' "$*"; "$myriad" "$@"; }
+show() { printf '\n$ myriad'; printf ' %q' "$@"; printf '\n'; "$myriad" "$@"; }
 
 show doctor
 show plan "$here/quickstart.yaml"
@@ -16,7 +16,7 @@ show up "$here/quickstart.yaml"
 show status
 show ps 'peer[1-3],gw*'
 show check
-show exec --gather '*' -- cat /proc/sys/net/ipv4/conf/eth0/mc_forwarding
+show exec --gather '*' -- uname -sr
 show exec 'peer1' -- ip -brief address
 show exec 'peer1' -- ping -c 3 -i 0.2 peer998
 show down --all
