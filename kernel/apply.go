@@ -84,9 +84,10 @@ type apply struct {
 	racks    map[uint32]Rack
 	progress func(up int)
 
-	mu     sync.Mutex // of what follows
-	report program.Report
-	up     []int // vnodes that are up, for each rack wanted
+	mu      sync.Mutex // of what follows
+	report  program.Report
+	up      []int  // vnodes that are up, for each rack wanted
+	doubted []Rack // those that did not do what was asked of them
 }
 
 // run goes from the outside to the inside: the machine's settings, the spine,
@@ -95,21 +96,45 @@ func (a *apply) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	steps := []struct {
-		op   string
-		step func(context.Context) error
-	}{
+	defer a.close()
+	err := a.steps(ctx, []step{
 		{"raise neighbour table limits", a.sysctls},
 		{"write hosts file", a.hosts},
 		{"make spine", a.openSpine},
-		{"remove racks", a.removeRacks},
-		{"start racks", a.startRacks},
-		{"make trunks", a.join},
-		{"make vnodes", a.vnodes},
+	})
+	if err != nil {
+		return err
 	}
-	defer a.close()
+	before := len(a.report.Problems)
+	for range mostDeaths {
+		a.doubted = nil
+		err = a.steps(ctx, []step{
+			{"remove racks", a.removeRacks},
+			{"start racks", a.startRacks},
+			{"make trunks", a.join},
+			{"make vnodes", a.vnodes},
+		})
+		if ctx.Err() != nil || !a.died(ctx, err) {
+			break
+		}
+		a.report.Problems, a.report.Racks = a.report.Problems[:before], nil
+		clear(a.up)
+		if err := a.spine.read(); err != nil {
+			return problemError("read spine", err)
+		}
+	}
+	return err
+}
+
+// step is one thing that an Apply does.
+type step struct {
+	op string
+	do func(context.Context) error
+}
+
+func (a *apply) steps(ctx context.Context, steps []step) error {
 	for _, s := range steps {
-		if err := s.step(ctx); err != nil {
+		if err := s.do(ctx); err != nil {
 			if cancelled(err) {
 				return err
 			}
@@ -117,6 +142,44 @@ func (a *apply) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// A rack that is killed meanwhile, or was so just before, is made anew; but
+// not for ever, if they die of what is asked of them. A process that is killed
+// takes up to deathTakes until nobody finds it alive any more.
+const (
+	mostDeaths = 3
+	deathTakes = time.Second
+)
+
+// died tells whether one of the racks that did not do what was asked of them,
+// or any after an error, has ended, or is about to.
+func (a *apply) died(ctx context.Context, err error) bool {
+	doubted := a.doubted
+	if err != nil {
+		doubted = slices.Collect(maps.Values(a.racks))
+	}
+	over := time.After(deathTakes)
+	for {
+		for _, r := range doubted {
+			if l, ok := r.(interface{ Lost() <-chan struct{} }); ok && closed(l.Lost()) {
+				return true
+			}
+		}
+		if len(doubted) == 0 || ctx.Err() != nil || closed(over) {
+			return false
+		}
+		time.Sleep(lockPause)
+	}
+}
+
+func closed[T any](c <-chan T) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *apply) close() {
@@ -321,7 +384,13 @@ func (a *apply) rack(ctx context.Context, i int) error {
 	if err == nil || cancelled(err) && ctx.Err() != nil {
 		return ctx.Err()
 	}
-	a.problem(problemOf(int32(want.Index), "", fmt.Sprintf("apply rack %d", want.Index), err))
+	q := problemOf(int32(want.Index), "", fmt.Sprintf("apply rack %d", want.Index), err)
+	a.problem(q)
+	if q.Kind == program.KindUnavailable {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.doubted = append(a.doubted, r)
+	}
 	return nil // the others may do better
 }
 

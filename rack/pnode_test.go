@@ -53,6 +53,47 @@ func TestPnode(t *testing.T) {
 	}})
 }
 
+// TestApplyDyingRack: a rack that is killed just before an Apply, or in the
+// midst of it, is replaced by it, in whatever state of its end it is met.
+func TestApplyDyingRack(t *testing.T) {
+	p, s := pnode(t)
+	want := flat(60, 30)
+	for i := range 12 {
+		if i%3 == 2 {
+			want = flat(60+i, 30+i/2)
+		}
+		found, err := s.Find(t.Context(), "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := found[0]; r != nil {
+			kill := func() { _ = unix.Kill(r.Pid(), unix.SIGKILL) }
+			if i%2 == 0 {
+				kill()
+			} else {
+				time.AfterFunc(time.Duration(i)*time.Millisecond, kill)
+			}
+		}
+		racks := s
+		if i%4 == 0 { // a new daemon
+			if p, racks, err = again(s.RunDir); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s = racks
+		if report, err := p.Apply(t.Context(), want, nil); err != nil || len(report.Problems) > 0 {
+			t.Fatalf("round %d: %v, %v", i, err, report)
+		}
+	}
+}
+
+// again is what another process sees of a run directory.
+func again(runDir string) (*kernel.Pnode, *Starter, error) {
+	s := &Starter{RunDir: runDir}
+	p, err := kernel.Open(kernel.Config{RunDir: runDir, Racks: s})
+	return p, s, err
+}
+
 // flat is a program of n vnodes in one vnetwork, some in a rack.
 func flat(n, inRack int) *program.Program {
 	p := &program.Program{Platform: "p", Pnode: "pnode", Networks: []program.Network{

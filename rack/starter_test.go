@@ -187,6 +187,10 @@ func TestFindUnusable(t *testing.T) {
 
 	c = startRack(t, s, 1)
 	unix.Kill(c.Pid(), unix.SIGSTOP)
+	waitFor(t, "the rack to stop", func() bool {
+		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.Pid()))
+		return strings.Contains(string(stat), ") T ")
+	})
 	stopped, err := newClientOf(t, s.RunDir)
 	if err != nil {
 		t.Fatal(err)
