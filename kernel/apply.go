@@ -362,9 +362,9 @@ func (a *apply) vnodes(ctx context.Context) error {
 	return errors.Join(err, <-told)
 }
 
-// applying is how many racks make vnodes at one time: each has two threads,
-// which is what the kernel's locks leave room for.
-const applying = 1
+// applying is how many racks make vnodes at one time. The kernel's locks leave
+// little room for more; a second one fills the gaps of the first.
+const applying = 2
 
 func (a *apply) rack(ctx context.Context, i int) error {
 	want := &a.want.Racks[i]
