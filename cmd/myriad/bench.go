@@ -55,6 +55,9 @@ func (a *app) benchCmd(name, short string, n int, run func(context.Context, benc
 		Example: fmt.Sprintf("  myriad bench %s\n  myriad bench %s --vnodes %d --runs 3 -o json", name, name, n),
 		Args:    args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.N < 1 || o.Runs < 1 {
+				return usageError(cmd, "--vnodes and --runs are positive")
+			}
 			exe, err := os.Executable()
 			if err != nil {
 				return err

@@ -3,9 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +43,11 @@ Lines come as they are written, each after the name of its vnode; with -b they
 are held back, and equal outputs are written once under the folded names of
 the vnodes they come from. Standard error stays on standard error in both. The
 command is run as it is, without a shell: for pipes and variables of the vnode,
-run sh -c '…'.
+run sh -c '…'. What it leaves behind in the background lives until down.
+
+In each rack, --window commands run at a time, and the next begins when one has
+ended. Where commands wait for each other, as servers for clients, or are to
+run all at once, let --window be the number of vnodes.
 
 NODESET is ClusterShell's language: peer[1-40], a,b, @group, * for all, and the
 operators , (or) ! (but not) & (and) ^ (in one only). Quote it from your shell.
@@ -72,6 +77,9 @@ func (a *app) execCmd() *cobra.Command {
 		Args:              args(2, -1, "a NODESET or the COMMAND"),
 		ValidArgsFunction: a.completeNodes(true),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[1] == "" {
+				return usageError(cmd, "exec: the COMMAND is missing")
+			}
 			return a.exec(cmd.Context(), args[0], args[1:], opts)
 		},
 	}
@@ -92,11 +100,8 @@ func (a *app) execCmd() *cobra.Command {
 
 // exec runs argv in nodes and gives the largest exit code.
 func (a *app) exec(ctx context.Context, nodes string, argv []string, opts execOptions) error {
-	if opts.stream && !a.json() {
-		return fail(program.KindInvalid, "lines are streamed without it", "--stream goes with -o json")
-	}
-	if opts.gather && a.json() {
-		return fail(program.KindInvalid, "-o json has one object for each vnode", "--gather is for people, -o json for programs")
+	if err := opts.check(a.json()); err != nil {
+		return err
 	}
 	platform, err := a.onePlatform(ctx)
 	if err != nil {
@@ -115,12 +120,32 @@ func (a *app) exec(ctx context.Context, nodes string, argv []string, opts execOp
 	if opts.stdin {
 		go func() { // ends with its input, at the latest with the process
 			if err := feed(s, a.stdin); err != nil {
-				a.note("%v", err)
+				a.note("read standard input: %v", err)
 				s.Close()
 			}
 		}()
 	}
 	return a.execEnd(ctx, x, x.run(ctx, s))
+}
+
+// check refuses what cannot be meant.
+func (o *execOptions) check(json bool) error {
+	switch {
+	case o.stream && !json:
+		return fail(program.KindInvalid, "lines are streamed without it", "--stream goes with -o json")
+	case o.gather && json:
+		return fail(program.KindInvalid, "-o json has one object for each vnode", "--gather is for people, -o json for programs")
+	case o.timeout < 0 || o.window < 0:
+		return fail(program.KindInvalid, "", "--timeout and --window are positive, or 0")
+	case !path.IsAbs(o.dir):
+		return fail(program.KindInvalid, "a command in a vnode does not begin in your directory", "--dir is an absolute path, not %q", o.dir)
+	}
+	for _, e := range o.env {
+		if strings.Index(e, "=") <= 0 {
+			return fail(program.KindInvalid, "", "--env is NAME=VALUE, not %q", e)
+		}
+	}
+	return nil
 }
 
 // present chooses how the outputs of x are shown.
@@ -175,6 +200,9 @@ func (a *app) execEnd(ctx context.Context, x *execution, cause error) error {
 		}
 		return nil
 	}
+	if refused(cause) && x.tally.ended == 0 {
+		return cause // nothing was started
+	}
 	unfinished := x.unfinished()
 	if a.json() {
 		for name := range unfinished.All() {
@@ -193,6 +221,12 @@ func (a *app) execEnd(ctx context.Context, x *execution, cause error) error {
 	}
 	a.printError(describe(cause))
 	return exitError(max(codeUnfinished, x.tally.worst))
+}
+
+// refused says whether err is about the request, not about what came of it.
+func refused(err error) bool {
+	kind := describe(err).Kind
+	return kind == program.KindInvalid || kind == program.KindNotFound
 }
 
 // execution is one exec: who is asked, who has ended, where output goes.
@@ -260,22 +294,24 @@ func (x *execution) receive(s session) error {
 	}
 }
 
-// feed sends standard input to a session: every command gets all of it.
+// feed sends standard input to a session: every command gets all of it. Its
+// error is one of reading. A session that takes no more has ended, or ends
+// with an error of its own, which receiving finds.
 func feed(s session, stdin io.Reader) error {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := stdin.Read(buf)
 		if n > 0 {
-			if err := s.Send(&rack.Input{Data: buf[:n]}); err != nil {
-				return err
+			if s.Send(&rack.Input{Data: buf[:n]}) != nil {
+				return nil
 			}
 		}
 		if err != nil {
-			sendErr := s.Send(&rack.Input{EOF: true})
+			_ = s.Send(&rack.Input{EOF: true})
 			if errors.Is(err, io.EOF) {
-				return sendErr
+				return nil
 			}
-			return fmt.Errorf("read standard input: %w", err)
+			return err
 		}
 	}
 }

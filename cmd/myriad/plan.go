@@ -52,7 +52,7 @@ func (a *app) planCmd() *cobra.Command {
 }
 
 func (a *app) plan(file string, opts planOptions) error {
-	if opts.pnodes < 0 || opts.pnodes > maxPnodes || opts.cpus < 0 || opts.memory < 0 {
+	if opts.pnodes < 0 || opts.pnodes > maxPnodes || opts.cpus < 0 || !(opts.memory >= 0 && opts.memory <= maxMemory) {
 		return fail(program.KindInvalid, "", "--pnodes is 1 to %s, --cpus and --memory are positive", count(maxPnodes))
 	}
 	_, t, err := a.wellFormed(file)
@@ -79,8 +79,11 @@ func (a *app) plan(file string, opts planOptions) error {
 	return nil
 }
 
-// maxPnodes bounds imagination.
-const maxPnodes = 100_000
+// These bound imagination; maxMemory, in GB, is what 64 bits can count.
+const (
+	maxPnodes = 100_000
+	maxMemory = 18e9
+)
 
 // machines are the pnodes to plan for.
 func (o *planOptions) machines() []plan.Pnode {

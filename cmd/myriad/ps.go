@@ -41,6 +41,9 @@ func (a *app) psCmd() *cobra.Command {
 }
 
 func (a *app) ps(ctx context.Context, nodes string, folded bool) error {
+	if folded && a.json() {
+		return fail(program.KindInvalid, "-o json has one object for each vnode", "--fold is for people, -o json for programs")
+	}
 	platform, err := a.onePlatform(ctx)
 	if err != nil {
 		return err

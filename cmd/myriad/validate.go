@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -141,10 +142,18 @@ func (a *app) readTopology(file string) (source []byte, t *topo.Topology, err er
 	// One byte more than is allowed, and topo says what the limit is.
 	source, err = io.ReadAll(io.LimitReader(r, topo.MaxSize+1))
 	if err != nil {
-		return nil, nil, fail(program.KindInvalid, "", "read %s: %v", fileName(file), err)
+		return nil, nil, fail(program.KindInvalid, "", "read %s: %v", fileName(file), bare(err))
 	}
 	t, err = topo.Parse(fileName(file), source)
 	return source, t, err
+}
+
+// bare is the cause of an error about a path, without the path.
+func bare(err error) error {
+	if e := (*fs.PathError)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
 
 // wellFormed is readTopology for the commands that go on with the topology:
