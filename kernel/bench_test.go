@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	vnodes = flag.Int("vnodes", 1000, "number of vnodes of TestFloor")
-	rounds = flag.Int("rounds", 0, "rounds of TestFloor")
+	vnodes = flag.Int("vnodes", 1000, "number of vnodes of TestBesideFloor")
+	rounds = flag.Int("rounds", 0, "rounds of TestBesideFloor")
 )
 
 // flat is a program of n vnodes in one network.
@@ -44,8 +44,8 @@ func cpu() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// TestFloor measures Apply and Remove beside the kernel floor, in alternation.
-func TestFloor(t *testing.T) {
+// TestBesideFloor measures Apply and Remove beside the kernel floor, in alternation.
+func TestBesideFloor(t *testing.T) {
 	kerneltest.RequireRoot(t)
 	if *rounds == 0 {
 		t.Skip("a measurement: run it with -rounds 3")

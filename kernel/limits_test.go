@@ -111,26 +111,43 @@ func noNamespaces(t *testing.T) {
 	mustApply(t, p, want)
 }
 
-// TestReadOnlyRunDir: nothing is made when the place for the records of what
-// is made cannot be written.
-func TestReadOnlyRunDir(t *testing.T) {
-	kerneltest.RequireRoot(t)
-	dir := t.TempDir()
-	if err := unix.Mount("none", dir, "tmpfs", unix.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Unmount(dir, 0) }()
-	p, err := kernel.Open(kernel.Config{RunDir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = p.Apply(t.Context(), flat(1), nil)
-	var q *program.Problem
-	if !errors.As(err, &q) || q.Kind != program.KindPermission || q.Remedy == "" {
-		t.Errorf("error %#v, want a problem of permission with a remedy", err)
-	}
-	if names, err := p.Platforms(); err != nil || len(names) != 0 {
-		t.Errorf("platforms: %v, %v", names, err)
+// TestRunDir: when the place for the records of what is made cannot be
+// written, nothing is made, and the problem says why.
+func TestRunDir(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		flags uintptr
+		data  string
+		kind  program.Kind
+	}{
+		{"read-only", unix.MS_RDONLY, "", program.KindPermission},
+		{"full", 0, "size=4k", program.KindExhausted},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			kerneltest.RequireRoot(t)
+			dir := t.TempDir()
+			if err := unix.Mount("none", dir, "tmpfs", test.flags, test.data); err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = unix.Unmount(dir, 0) }()
+			p, err := kernel.Open(kernel.Config{RunDir: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := flat(500)
+			want.Names = []program.NameRange{{Prefix: "n", First: 1, Count: 500, Addr: want.Networks[0].Addr(1)}}
+			_, err = p.Apply(t.Context(), want, nil)
+			var q *program.Problem
+			if !errors.As(err, &q) || q.Kind != test.kind || q.Remedy == "" {
+				t.Errorf("error %#v, want a problem of kind %v with a remedy", err, test.kind)
+			}
+			if have, err := p.Observe(t.Context(), want.Platform); err != nil || len(have.Racks) != 0 {
+				t.Errorf("made: %v, %v", have, err)
+			}
+			if err := p.Sweep(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -3,6 +3,8 @@ package kernel
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -55,6 +57,10 @@ func problemOf(rack int32, vnode, op string, err error) program.Problem {
 			q.Kind, q.Remedy = c.kind, c.remedy
 			break
 		}
+	}
+	var file *fs.PathError
+	if errors.As(err, &file) && errors.Is(err, unix.ENOSPC) {
+		q.Remedy = "make room in the file system of " + filepath.Dir(file.Path)
 	}
 	return q
 }
