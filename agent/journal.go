@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"myriad/program"
 )
@@ -85,7 +86,7 @@ func wants(p *program.Program) map[uint32]int {
 // something else is in it.
 func removeJournal(runDir, platform string) error {
 	path := journalPath(runDir, platform)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return fmt.Errorf("remove journal: %w", err)
 	}
 	os.Remove(path + ".new")

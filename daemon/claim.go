@@ -127,6 +127,7 @@ func unusable(op string, err error, remedy string) error {
 		p.Kind = program.KindPermission
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		p.Kind = program.KindExhausted
+		p.Remedy = "make room there, or choose another directory"
 	}
 	var path *os.PathError
 	if errors.As(err, &path) {

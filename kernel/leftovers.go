@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,7 +60,7 @@ func (p *Pnode) leftGroups() ([]string, error) {
 
 func (p *Pnode) leftFiles() ([]string, error) {
 	entries, err := os.ReadDir(p.RunDir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if absent(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -102,7 +102,7 @@ func (p *Pnode) platformGroup(platform string) (cgroup.Group, bool) {
 func (p *Pnode) Platforms() ([]string, error) {
 	var names []string
 	entries, err := os.ReadDir(p.RunDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !absent(err) {
 		return nil, err
 	}
 	for _, e := range entries {
@@ -125,6 +125,9 @@ func (p *Pnode) Platforms() ([]string, error) {
 	slices.Sort(names)
 	return slices.Compact(names), nil
 }
+
+// absent says whether an error means that a directory is not there.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) }
 
 // inhabited says whether a directory in the run directory is a platform's.
 func (p *Pnode) inhabited(platform string) bool {
@@ -157,6 +160,9 @@ func (p *Pnode) lock(ctx context.Context, platform string) (unlock func(), err e
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the directory went away with the platform, just now
+		}
+		if errors.Is(err, unix.EISDIR) && os.Remove(path) == nil {
+			continue // whoever made it, nobody can lock it
 		}
 		if err != nil {
 			return nil, err

@@ -24,7 +24,7 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 	if !program.ValidPlatformName(platform) {
 		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: fmt.Sprintf("remove %q", platform), Cause: "no name of a platform"}
 	}
-	if _, err := os.Stat(p.dir(platform)); errors.Is(err, fs.ErrNotExist) {
+	if dir, err := os.Stat(p.dir(platform)); errors.Is(err, fs.ErrNotExist) || err == nil && !dir.IsDir() {
 		if names, err := p.Platforms(); err == nil && !slices.Contains(names, platform) {
 			return problemOrNil("restore settings", p.release(platform))
 		}
