@@ -58,6 +58,11 @@ func (a *app) benchCmd(name, short string, n int, run func(context.Context, benc
 			if o.N < 1 || o.Runs < 1 {
 				return usageError(cmd, "--vnodes and --runs are positive")
 			}
+			if name != "plan" {
+				if err := needRoot("bench " + name); err != nil {
+					return err
+				}
+			}
 			exe, err := os.Executable()
 			if err != nil {
 				return err

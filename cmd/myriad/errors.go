@@ -106,7 +106,27 @@ func remedyRoot() string {
 	if os.Geteuid() == 0 {
 		return "this root lacks capabilities: myriad needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_BPF, which a container gives with --privileged"
 	}
-	return "run it as root: sudo " + strings.Join(os.Args, " ")
+	words := []string{"sudo"}
+	for _, arg := range os.Args {
+		words = append(words, quoted(arg))
+	}
+	return "run it as root: " + strings.Join(words, " ")
+}
+
+// quoted is a word as a shell has to be given it.
+func quoted(word string) string {
+	if word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+:,./@%") == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// needRoot refuses to begin what would fail for lack of privileges.
+func needRoot(verb string) error {
+	if os.Geteuid() == 0 || !carriers.needsRoot {
+		return nil
+	}
+	return fail(program.KindPermission, remedyRoot(), "%s needs root: it makes network namespaces (CAP_SYS_ADMIN), interfaces (CAP_NET_ADMIN) and eBPF programs (CAP_BPF)", verb)
 }
 
 // printError writes an error in the way that the user asked for.

@@ -71,6 +71,9 @@ func (a *app) serveCmd() *cobra.Command {
 }
 
 func (a *app) serve(ctx context.Context, auto bool, announce *announcer) error {
+	if err := needRoot("serve"); err != nil {
+		return err
+	}
 	pnode, racks, err := carriers.open(a.runDir)
 	if err != nil {
 		return err
