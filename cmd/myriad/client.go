@@ -26,7 +26,7 @@ const socketPathMax = 107
 
 // daemonless says whether err means that no daemon answers.
 func daemonless(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // greet asks whether a daemon answers.

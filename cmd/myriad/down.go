@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -114,12 +115,16 @@ func joined(errs []error) error {
 	case 1:
 		return errs[0]
 	}
-	whole := &api.Error{Kind: describe(errs[0]).Kind, Message: errors.Join(errs...).Error()}
+	whole := &api.Error{Kind: describe(errs[0]).Kind}
+	var messages, remedies []string
 	for _, err := range errs {
-		if r := describe(err).Remedy; r != "" && r != whole.Remedy {
-			whole.Remedy += r + "\n"
+		e := describe(err)
+		messages = append(messages, e.Message)
+		if !slices.Contains(remedies, e.Remedy) {
+			remedies = append(remedies, e.Remedy)
 		}
 	}
+	whole.Message, whole.Remedy = strings.Join(messages, "\n"), strings.Join(remedies, "\n")
 	return whole
 }
 
@@ -193,5 +198,23 @@ func (r *remoteRemover) interrupted(name string) error {
 	return fail(program.KindUnavailable, "\"myriad status\" shows how far it is", "interrupted: the daemon goes on removing platform %s", name)
 }
 
-// sweep has nothing to do: what the daemon finds in the kernel it lists.
-func (r *remoteRemover) sweep(context.Context) error { return nil }
+// sweep has nothing to do in general: what the daemon finds in the kernel it
+// lists. What it has overlooked is removed here, unless somebody has begun
+// something new meanwhile.
+func (r *remoteRemover) sweep(ctx context.Context) error {
+	if os.Geteuid() != 0 || !carriers.needsRoot {
+		return nil
+	}
+	local, err := newLocalRemover(r.app)
+	if err != nil {
+		return err
+	}
+	left, err := local.pnode.Leftovers(ctx)
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	if there, err := r.platforms(ctx); err == nil && len(there) > 0 {
+		return nil
+	}
+	return local.sweep(ctx)
+}
