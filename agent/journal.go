@@ -90,7 +90,7 @@ func removeJournal(runDir, platform string) error {
 		return fmt.Errorf("remove journal: %w", err)
 	}
 	os.Remove(path + ".new")
-	os.Remove(filepath.Dir(path))
+	_ = syscall.Rmdir(filepath.Dir(path)) // it stays if something of the user's is in it
 	return nil
 }
 

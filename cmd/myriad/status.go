@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,9 @@ vnetworks and racks, what is wrong, and what the fabric counted.
 
 A platform is up, partial (some vnodes are not as the file says), lost (its
 racks were killed, and its vnodes with them), applying, removing, down, or
-foreign (it is there, but this daemon knows nothing of it). "myriad up FILE" puts
-right what is partial, lost or foreign, and touches nothing else.`
+foreign (it is there, but this daemon knows nothing of it), or unattended (no
+daemon runs). "myriad up FILE" puts right what is not up, and touches nothing
+else.`
 
 func (a *app) statusCmd() *cobra.Command {
 	return &cobra.Command{
@@ -57,11 +59,11 @@ func (a *app) status(ctx context.Context, names []string) error {
 }
 
 // platforms fetches the platforms of the given names, or all. Without a
-// daemon there are none.
+// daemon they are those that the kernel has.
 func (a *app) platforms(ctx context.Context, names []string) ([]api.Platform, error) {
 	all, err := a.client().Platforms(ctx)
 	if daemonless(err) {
-		all, err = []api.Platform{}, nil
+		all, err = a.unattended(ctx)
 	}
 	if err != nil {
 		return nil, a.reach(err)
@@ -79,6 +81,42 @@ func (a *app) platforms(ctx context.Context, names []string) ([]api.Platform, er
 		out = append(out, all[i])
 	}
 	return out, nil
+}
+
+// stateUnattended is that of a platform that no daemon looks after.
+const stateUnattended = "unattended"
+
+// unattended finds the platforms that live on after their daemon, for who may
+// look into the kernel.
+func (a *app) unattended(ctx context.Context) ([]api.Platform, error) {
+	all := []api.Platform{}
+	if os.Geteuid() != 0 || !carriers.needsRoot {
+		return all, nil
+	}
+	p, err := a.pnode()
+	if err != nil {
+		return nil, err
+	}
+	names, err := p.Platforms()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		r, err := p.Status(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		one := api.Platform{Name: name, State: stateUnattended, Up: r.Up(), Racks: r.Racks, Networks: []api.Network{}}
+		for _, k := range r.Racks {
+			one.Vnodes += max(k.Wanted, k.Vnodes)
+		}
+		all = append(all, one)
+	}
+	if len(all) > 0 && !a.json() {
+		a.note("no daemon looks after what is up")
+		a.hint("\"myriad up FILE\" or \"myriad serve\" takes it over, \"myriad down\" removes it")
+	}
+	return all, nil
 }
 
 func (a *app) printPlatform(p *api.Platform) error {

@@ -186,8 +186,8 @@ func (a *app) ensureDaemon(ctx context.Context, verb string) error {
 		return fail(program.KindPermission, remedyRoot(), "%s needs root: it makes network namespaces (CAP_SYS_ADMIN), interfaces (CAP_NET_ADMIN) and eBPF programs (CAP_BPF)", verb)
 	}
 	err = a.startDaemon(ctx)
-	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == program.KindConflict {
-		err = a.greet(ctx) // somebody else has just started it
+	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == program.KindConflict && a.greet(ctx) == nil {
+		return nil // somebody else has just started it
 	}
 	return err
 }
