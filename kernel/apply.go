@@ -106,7 +106,7 @@ func (a *apply) run(ctx context.Context) error {
 		return err
 	}
 	before := len(a.report.Problems)
-	for range mostDeaths {
+	for deaths := 0; ; deaths++ {
 		a.doubted = nil
 		err = a.steps(ctx, []step{
 			{"remove racks", a.removeRacks},
@@ -114,8 +114,8 @@ func (a *apply) run(ctx context.Context) error {
 			{"make trunks", a.join},
 			{"make vnodes", a.vnodes},
 		})
-		if ctx.Err() != nil || !a.died(ctx, err) {
-			break
+		if ctx.Err() != nil || deaths == mostDeaths || !a.died(ctx, err) {
+			return err
 		}
 		a.report.Problems, a.report.Racks = a.report.Problems[:before], nil
 		clear(a.up)
@@ -123,7 +123,6 @@ func (a *apply) run(ctx context.Context) error {
 			return problemError("read spine", err)
 		}
 	}
-	return err
 }
 
 // step is one thing that an Apply does.
@@ -148,7 +147,7 @@ func (a *apply) steps(ctx context.Context, steps []step) error {
 // not for ever, if they die of what is asked of them. A process that is killed
 // takes up to deathTakes until nobody finds it alive any more.
 const (
-	mostDeaths = 3
+	mostDeaths = 2
 	deathTakes = time.Second
 )
 
