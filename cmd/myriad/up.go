@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -182,8 +181,8 @@ func (a *app) ensureDaemon(ctx context.Context, verb string) error {
 	if !daemonless(err) {
 		return a.reach(err)
 	}
-	if os.Geteuid() != 0 && carriers.needsRoot {
-		return fail(program.KindPermission, remedyRoot(), "%s needs root: it makes network namespaces (CAP_SYS_ADMIN), interfaces (CAP_NET_ADMIN) and eBPF programs (CAP_BPF)", verb)
+	if err := needRoot(verb); err != nil {
+		return err
 	}
 	err = a.startDaemon(ctx)
 	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == program.KindConflict && a.greet(ctx) == nil {
