@@ -46,7 +46,7 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 		{"end processes in vnodes", p.endProcesses},
 		{"end racks", p.endRacks},
 		{"unpin spine", func(_ context.Context, platform string) error { return netns.Unpin(p.spine(platform)) }},
-		{"wait for the kernel", func(ctx context.Context, _ string) error { return netns.WaitCleanup(ctx) }},
+		{"wait for the kernel", func(ctx context.Context, _ string) error { return waitCleanup(ctx) }},
 		{"remove files", func(_ context.Context, platform string) error { return p.removeFiles(platform) }},
 		{"restore settings", func(_ context.Context, platform string) error { return p.release(platform) }},
 	}
@@ -63,6 +63,25 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 	p.mu.Unlock()
 	progress(0)
 	return nil
+}
+
+// waitCleanup is netns.WaitCleanup where descriptors and namespaces are scarce:
+// it needs some itself, and what is being removed may give them back. Nothing
+// is kept from being removed for want of them.
+func waitCleanup(ctx context.Context) error {
+	const patience = 3 * time.Second
+	for begun := time.Now(); ; {
+		err := netns.WaitCleanup(ctx)
+		if !exhausted(err) {
+			return err
+		}
+		if time.Since(begun) > patience {
+			return nil
+		}
+		if err := sleep(ctx, 10*lockPause); err != nil {
+			return err
+		}
+	}
 }
 
 func problemOrNil(op string, err error) error {

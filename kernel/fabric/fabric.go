@@ -19,6 +19,7 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"myriad/kernel/rtnl"
 	"myriad/program"
@@ -102,6 +103,11 @@ func (f *Fabric) update(p *program.Program) (next *Fabric, writes int, err error
 
 // unsupported says that this kernel is too old, or lacks something.
 func unsupported(op string, err error) error {
+	for _, scarce := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM} {
+		if errors.Is(err, scarce) {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+	}
 	return &program.Problem{
 		Kind: program.KindUnsupported, Rack: -1, Op: op, Cause: err.Error(),
 		Remedy: "the eBPF fabric needs Linux 5.17 or later with BPF_SYSCALL, NET_CLS_BPF and NET_SCH_INGRESS; fabric: bridge does without",

@@ -50,8 +50,8 @@ type watcher struct {
 
 // newWatcher leaves the thread in the watching namespace, so that descriptors
 // alone keep the barriers.
-func newWatcher(t *Thread) (w *watcher, err error) {
-	w = &watcher{sock: -1, barriers: [rounds]int{-1, -1, -1}}
+func newWatcher(t *Thread) (_ *watcher, err error) {
+	w := &watcher{sock: -1, barriers: [rounds]int{-1, -1, -1}}
 	defer func() {
 		if err != nil {
 			w.close()

@@ -240,3 +240,38 @@ func BenchmarkVisit(b *testing.B) {
 		}
 	}
 }
+
+// TestWaitCleanupScarce: whichever descriptor is one too many, it is an error.
+func TestWaitCleanupScarce(t *testing.T) {
+	kerneltest.RequireRoot(t)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	lowest, err := unix.Dup(0) // the first descriptor that is free
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix.Close(lowest)
+	failed := 0
+	for more := range uint64(10) {
+		low := limit
+		low.Cur = uint64(lowest) + more
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			t.Fatal(err)
+		}
+		err := netns.WaitCleanup(t.Context())
+		if e := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); e != nil {
+			t.Fatal(e)
+		}
+		if err != nil {
+			failed++
+		}
+		if err != nil && !errors.Is(err, unix.EMFILE) {
+			t.Errorf("with %d descriptors: %v", more, err)
+		}
+	}
+	if failed < 4 {
+		t.Errorf("only %d waits met the limit", failed)
+	}
+}
