@@ -118,6 +118,14 @@ func TestStart(t *testing.T) {
 	if got := o.stdout["v5"]; got != "10.0.0.2 v0\n" {
 		t.Errorf("after it was replaced, /etc/hosts is %q", got)
 	}
+	// A process, which may do so, has taken it away: it is mounted again.
+	run(t.Context(), c, &ExecRequest{Argv: []string{"umount", "/etc/hosts"}, Vnodes: []string{"v0"}}).ok(t, 1)
+	mustApply(t, c, bare(7, 6))
+	o = run(t.Context(), c, &ExecRequest{Argv: []string{"cat", "/etc/hosts"}})
+	o.ok(t, 6)
+	if got := o.stdout["v5"]; got != "10.0.0.2 v0\n" {
+		t.Errorf("after it was unmounted, /etc/hosts is %q", got)
+	}
 	if own, _ := os.ReadFile("/etc/hosts"); strings.Contains(string(own), "10.0.0.2 v0") {
 		t.Error("the machine's /etc/hosts was changed")
 	}
