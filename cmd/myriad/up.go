@@ -106,9 +106,13 @@ func (a *app) upDone(p *api.Platform, file string, took time.Duration) error {
 	if p.Up >= p.Vnodes && len(p.Problems) == 0 {
 		return nil
 	}
+	wrong := fmt.Sprintf("%s of %s vnodes are not up", count(p.Vnodes-p.Up), count(p.Vnodes))
+	if p.Up >= p.Vnodes {
+		wrong = "all vnodes are up, but not all is as it should be"
+	}
 	return &api.Error{
 		Kind:     firstKind(p.Problems),
-		Message:  fmt.Sprintf("platform %s: %s of %s vnodes are not up", p.Name, count(p.Vnodes-p.Up), count(p.Vnodes)),
+		Message:  fmt.Sprintf("platform %s: %s", p.Name, wrong),
 		Remedy:   a.goOn(p.Name, file),
 		Problems: p.Problems,
 	}
