@@ -11,16 +11,21 @@ import (
 )
 
 // address gives every viface its host number: the one that the topology
-// fixes, else the one that it had, else the lowest free one, in the order of
-// vnodes. The subnet's own address and its broadcast address are nobody's.
+// fixes, else the one that it had, else the lowest free one that nobody had
+// (see fresh), in the order of vnodes. The subnet's own address and its
+// broadcast address are nobody's.
 func (m *maker) address() {
 	m.host = make([]uint32, m.viface[len(m.viface)-1])
 	taken := m.fixedHosts()
+	m.fixed = make([][]uint32, len(taken))
+	for n := range taken {
+		m.fixed[n] = slices.Sorted(slices.Values(taken[n]))
+	}
 	m.keepHosts(taken)
 	for n := range taken {
 		slices.Sort(taken[n])
 	}
-	next := make([]uint32, len(m.networks)) // lowest host that may be free
+	next := m.fresh(taken) // by network, the host after which to look for free ones
 	lacking := make([]int, len(m.networks))
 	m.eachViface(func(row uint32, _ int, f *kindViface) {
 		if m.host[row] != 0 {
@@ -51,6 +56,47 @@ func (m *maker) address() {
 		few := m.members[m.network[i]] <= topo.BroadcastMembers
 		m.networks[m.network[i]].Broadcast = n.Broadcast == topo.BroadcastOn || n.Broadcast == topo.BroadcastAuto && few
 	}
+}
+
+// fresh says, by network, after which host new vifaces are numbered: after all
+// that the previous plan gave away, as long as there is room behind them.
+// Who gets the number of a vnode that goes would have its Ethernet address,
+// too, and would have to wait until the kernel has let go of the old one.
+func (m *maker) fresh(taken [][]uint32) []uint32 {
+	after := make([]uint32, len(m.networks))
+	if m.previous == nil {
+		return after
+	}
+	at := map[uint16]int{} // network by ID
+	lacking := make([]uint32, len(m.networks))
+	for i, n := range m.networks {
+		at[n.ID] = i
+	}
+	m.eachViface(func(row uint32, _ int, f *kindViface) {
+		if m.host[row] == 0 {
+			lacking[f.network]++
+		}
+	})
+	m.previous.eachViface(func(row uint32, _ int, f *kindViface) {
+		i, ok := at[m.previous.networks[f.network].ID]
+		if ok && !m.fixes(i, m.previous.host[row]) {
+			after[i] = max(after[i], m.previous.host[row])
+		}
+	})
+	for i, n := range m.networks {
+		behind := uint32(1)<<(32-n.Subnet.Bits()) - 2 - min(after[i], uint32(1)<<(32-n.Subnet.Bits())-2)
+		first, _ := slices.BinarySearch(taken[i], after[i]+1)
+		if behind < lacking[i]+uint32(len(taken[i])-first) {
+			after[i] = 0
+		}
+	}
+	return after
+}
+
+// fixes says whether the topology gives a host of a network to somebody.
+func (m *maker) fixes(network int, host uint32) bool {
+	_, ok := slices.BinarySearch(m.fixed[network], host)
+	return ok
 }
 
 // eachViface calls f for every viface, in order: with its row, its vnode and

@@ -166,9 +166,10 @@ type maker struct {
 	rackVnodes int
 	previous   *Plan
 
-	template []uint32 // a row for each vnode: index into topo.Vnodes
-	was      []int32  // a row for each vnode: its row in previous, or -1; nil without one
-	network  []int    // a row for each network of topo: index into networks
+	template []uint32   // a row for each vnode: index into topo.Vnodes
+	was      []int32    // a row for each vnode: its row in previous, or -1; nil without one
+	network  []int      // a row for each network of topo: index into networks
+	fixed    [][]uint32 // by network: hosts that topo gives to vnodes by address, sorted
 
 	problems []error
 	stop     bool // what follows would make no sense
