@@ -40,7 +40,7 @@ func (a *app) downCmd() *cobra.Command {
 			return a.down(cmd.Context(), args, all)
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "every platform of this instance, and whatever is left of others")
+	cmd.Flags().BoolVar(&all, "all", false, "every platform of this instance, and whatever else of it is left")
 	return cmd
 }
 
