@@ -30,8 +30,8 @@ type job struct {
 	names   []string
 	null    int // /dev/null
 	poll    *poller
-	spool   *spool        // standard input; nil: none
-	window  chan struct{} // a token for each process that runs
+	spool   *spool // standard input; nil: none
+	window  *window
 
 	mu       sync.Mutex
 	live     map[uint32]*process
@@ -96,17 +96,13 @@ func (c *session) refuse(names []string, e Exit) *program.Problem {
 }
 
 func newJob(c *session, req *ExecRequest, cmd command, names []string) (*job, error) {
-	window := req.Window
-	if window == 0 {
-		window = 2 * runtime.NumCPU()
-	}
 	j := &job{
 		session: c,
 		cmd:     cmd,
 		timeout: time.Duration(req.Timeout),
 		names:   names,
 		null:    -1,
-		window:  make(chan struct{}, min(window, max(len(names), 1))),
+		window:  newWindow(req.Window, len(names)),
 		live:    map[uint32]*process{},
 	}
 	var err error
@@ -155,6 +151,7 @@ func (j *job) run(ctx context.Context) error {
 	over := make(chan struct{})
 	var helpers sync.WaitGroup
 	helpers.Go(func() { j.watchdog(ctx, over) })
+	helpers.Go(func() { j.window.widen(ctx) })
 	var startErr error
 	helpers.Go(func() {
 		startErr = j.startAll(ctx)
@@ -189,7 +186,7 @@ func (j *job) input(in *Input) bool {
 func (j *job) startAll(ctx context.Context) error {
 	var next atomic.Int64
 	var threads sync.WaitGroup
-	errs := make([]error, min(runtime.GOMAXPROCS(0), len(j.names), cap(j.window)))
+	errs := make([]error, min(runtime.GOMAXPROCS(0), len(j.names), cap(j.window.tokens)))
 	for i := range errs {
 		threads.Go(func() {
 			errs[i] = netns.Run(func(t *netns.Thread) error {
@@ -197,7 +194,7 @@ func (j *job) startAll(ctx context.Context) error {
 				for j.waitTurn(ctx, t) {
 					k := int(next.Add(1)) - 1
 					if k >= len(j.names) {
-						<-j.window
+						<-j.window.tokens // it was the last one's turn
 						break
 					}
 					j.startOne(t, j.names[k], env)
@@ -218,7 +215,7 @@ func (j *job) startOne(t *netns.Thread, vnode string, env []string) {
 		err = j.watchProcess(p)
 	}
 	if err != nil {
-		<-j.window
+		j.window.end()
 		j.refuseOne(p, vnode, err)
 	}
 }
@@ -230,7 +227,7 @@ func (j *job) waitTurn(ctx context.Context, t *netns.Thread) bool {
 		return false
 	}
 	select {
-	case j.window <- struct{}{}:
+	case j.window.tokens <- struct{}{}:
 		return true
 	default:
 	}
@@ -238,7 +235,7 @@ func (j *job) waitTurn(ctx context.Context, t *netns.Thread) bool {
 		return false
 	}
 	select {
-	case j.window <- struct{}{}:
+	case j.window.tokens <- struct{}{}:
 		return true
 	case <-ctx.Done():
 		return false

@@ -175,21 +175,6 @@ func TestExecStream(t *testing.T) {
 	}
 }
 
-func TestExecWindow(t *testing.T) {
-	t.Parallel()
-	c := open(t, 12)
-	began := time.Now()
-	run(t.Context(), c, &ExecRequest{Argv: []string{"sleep", "0.2"}, Window: 12}).ok(t, 12)
-	if took := time.Since(began); took > 1500*time.Millisecond {
-		t.Errorf("12 at a time took %v, want little more than 0.2 s", took)
-	}
-	began = time.Now()
-	run(t.Context(), c, &ExecRequest{Argv: []string{"sleep", "0.2"}, Window: 4}).ok(t, 12)
-	if took := time.Since(began); took < 600*time.Millisecond {
-		t.Errorf("4 at a time took %v, want at least 3 × 0.2 s", took)
-	}
-}
-
 func TestExecStdin(t *testing.T) {
 	c := open(t, 7)
 	before := descriptors(t)

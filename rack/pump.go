@@ -127,7 +127,7 @@ func (p *pump) reap(proc *process) {
 		p.poll.remove(proc.stdin)
 		proc.closeStdin()
 	}
-	<-p.window
+	p.window.end()
 	for i := range proc.streams {
 		p.read(proc, i, reads)
 	}

@@ -55,7 +55,7 @@ type ExecRequest struct {
 	Rows    uint16
 	Columns uint16
 	Timeout int64 // nanoseconds; 0: none. SIGTERM at the timeout, SIGKILL two seconds later
-	Window  int   // processes at a time in this rack; 0: twice the cores
+	Window  int   // processes at a time in this rack; 0: twice the cores, and more as long as none ends
 }
 
 // ProbeRequest sends ICMP echoes from vnodes of this rack.

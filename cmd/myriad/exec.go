@@ -45,9 +45,9 @@ the vnodes they come from. Standard error stays on standard error in both. The
 command is run as it is, without a shell: for pipes and variables of the vnode,
 run sh -c '…'. What it leaves behind in the background lives until down.
 
-In each rack, --window commands run at a time, and the next begins when one has
-ended. Where commands wait for each other, as servers for clients, or are to
-run all at once, let --window be the number of vnodes.
+In each rack a few commands run at a time, and the next begins when one has
+ended; while none ends, more are begun, until all run or the machine has little
+memory or few processes left. --window sets how many run at a time instead.
 
 NODESET is ClusterShell's language: peer[1-40], a,b, @group, * for all, and the
 operators , (or) ! (but not) & (and) ^ (in one only). Quote it from your shell.
@@ -88,7 +88,7 @@ func (a *app) execCmd() *cobra.Command {
 	flags.BoolVar(&opts.stdin, "stdin", false, "give standard input to every command (otherwise it is empty)")
 	flags.BoolVar(&opts.stream, "stream", false, "with -o json: write output as it comes")
 	flags.DurationVar(&opts.timeout, "timeout", 0, "end each command after this time (0: never)")
-	flags.IntVar(&opts.window, "window", 0, "commands at a time in each rack (0: twice the cores)")
+	flags.IntVar(&opts.window, "window", 0, "commands at a time in each rack (0: as many as is good)")
 	flags.StringArrayVarP(&opts.env, "env", "e", nil, "NAME=VALUE for the command's environment (may be repeated)")
 	flags.StringVar(&opts.dir, "dir", "/", "working directory of the command")
 	a.platformFlag(cmd)
