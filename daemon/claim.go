@@ -78,6 +78,20 @@ func claimState(dir string) (*claim, error) {
 	return c, nil
 }
 
+// leastFiles is how many files a daemon must be able to open: with fewer it
+// would stop answering in the midst of something.
+const leastFiles = 64
+
+// checkFiles says if the limit of open files is too low for any daemon.
+func checkFiles() error {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil || limit.Max >= leastFiles {
+		return nil
+	}
+	return &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: "start the daemon", Cause: fmt.Sprintf("at most %d open files are allowed", limit.Max),
+		Remedy: fmt.Sprintf("raise the hard limit to %d and one per vnode (ulimit -Hn, LimitNOFILE=)", leastFiles)}
+}
+
 // tryLock locks a file, and writes there who did. If another process has it,
 // there is no claim but the holder's pid.
 func tryLock(path string) (c *claim, holder int, err error) {

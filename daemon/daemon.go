@@ -57,6 +57,9 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+	if err := checkFiles(); err != nil {
+		return err
+	}
 	run, err := claimRun(ctx, c.RunDir)
 	if err != nil {
 		return err

@@ -118,11 +118,17 @@ func open(tb testing.TB, n int) *Client {
 
 func serve(tb testing.TB, local Local) *Client {
 	tb.Helper()
+	return serveBuild(tb, local, "")
+}
+
+// serveBuild is serve as a build of some version does it.
+func serveBuild(tb testing.TB, local Local, version string) *Client {
+	tb.Helper()
 	dir := tb.TempDir()
 	ready, ended := make(lines, 1), make(chan error, 1)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		ended <- Serve(ctx, Config{RunDir: dir, Platform: "p", Index: 3, Local: local, Ready: ready})
+		ended <- Serve(ctx, Config{RunDir: dir, Platform: "p", Index: 3, Version: version, Local: local, Ready: ready})
 	}()
 	select {
 	case <-ready:

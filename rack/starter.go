@@ -240,18 +240,22 @@ func (c *child) awaitReady(ctx context.Context) error {
 	return fmt.Errorf("it ended before it answered: %s", lastWords(c.log))
 }
 
-// lastWords is the last line of a log.
+// lastWords is the last line of a log, or the first of a Go program's death.
 func lastWords(path string) string {
 	f, err := os.Open(path)
 	if err != nil {
 		return "it left no log"
 	}
 	defer f.Close()
-	if end, err := f.Seek(0, io.SeekEnd); err == nil {
-		f.Seek(max(0, end-2048), io.SeekStart)
-	}
-	text, _ := io.ReadAll(f)
+	text, _ := io.ReadAll(io.LimitReader(f, 64<<10))
 	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	for _, line := range lines {
+		for _, cry := range []string{"panic: ", "fatal error: ", "runtime: ", "runtime/cgo: "} {
+			if bytes.HasPrefix(line, []byte(cry)) {
+				return string(line)
+			}
+		}
+	}
 	if last := string(lines[len(lines)-1]); last != "" {
 		return last
 	}

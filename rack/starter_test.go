@@ -212,6 +212,24 @@ func TestFindUnusable(t *testing.T) {
 	<-c.Lost()
 }
 
+// TestFindOtherBuild: a rack of another build that speaks the same wire is as
+// good as one's own.
+func TestFindOtherBuild(t *testing.T) {
+	c := serveBuild(t, &namespaces{fds: map[string]int{}}, "another")
+	s := &Starter{RunDir: filepath.Dir(filepath.Dir(c.path))}
+	found, err := s.Find(t.Context(), "p")
+	if err != nil || found[3] == nil {
+		t.Fatal(found, err)
+	}
+	if found[3].(*Client).Version != "another" {
+		t.Errorf("found %+v", found[3].(*Client).Info)
+	}
+	if _, err := found[3].Observe(t.Context()); err != nil {
+		t.Error(err)
+	}
+	found[3].(*Client).Release()
+}
+
 // newClientOf finds rack 1 with little patience.
 func newClientOf(t *testing.T, runDir string) (*Client, error) {
 	t.Helper()

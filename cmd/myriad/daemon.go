@@ -46,6 +46,9 @@ func (a *app) startDaemon(ctx context.Context) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = cmd.Start()
 	w.Close()
+	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) {
+		return fail(program.KindExhausted, "raise the limit of processes (ulimit -u, or pids.max of the control group), or free some memory", "start the daemon: %v", err)
+	}
 	if err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
