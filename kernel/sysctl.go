@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"myriad/program"
 )
 
 // neighbourLimits are the sysctls that are raised while any platform is up:
@@ -154,11 +156,12 @@ func (s *sysctls) load() (*sysctlRecord, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(text, r)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("read the record of sysctls %s: %w", s.record, err)
+	}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, &program.Problem{Rack: -1, Op: "read the record of sysctls " + s.record, Cause: err.Error(),
+			Remedy: "remove that file, and set net.ipv4.neigh.default.gc_thresh1 to 3 as they were (128, 512 and 1024 unless somebody changed them)"}
 	}
 	if r.Was == nil {
 		r.Was = map[string]string{}
