@@ -33,7 +33,8 @@ func NewFrames(rw io.ReadWriter) *Frames {
 }
 
 // wire is how values become bytes. The limits keep a hostile frame from
-// costing much more memory than its own length.
+// costing much more memory than its own length; the longest array that is
+// meant is that of the routes of a full rack, a few hundred for each vnode.
 var wire = sync.OnceValue(func() (m struct {
 	enc cbor.UserBufferEncMode
 	dec cbor.DecMode
@@ -44,7 +45,7 @@ var wire = sync.OnceValue(func() (m struct {
 	}
 	m.dec, err = cbor.DecOptions{
 		MaxNestedLevels:  16,
-		MaxArrayElements: 1 << 17,
+		MaxArrayElements: 1 << 22,
 		MaxMapPairs:      1 << 8,
 		IndefLength:      cbor.IndefLengthForbidden,
 		TagsMd:           cbor.TagsForbidden,

@@ -139,3 +139,29 @@ func FuzzFrames(f *testing.F) {
 		}
 	})
 }
+
+// TestFrameOfManyRoutes: a full rack whose vnodes have some hundred routes each
+// is said in one frame.
+func TestFrameOfManyRoutes(t *testing.T) {
+	const each = 200
+	spec := &kernel.RackSpec{Platform: "p", Rack: program.Rack{Routes: make([]program.Route, 0, each*program.RackVnodes)}}
+	for slot := range uint16(program.RackVnodes) {
+		spec.Rack.Vnodes = append(spec.Rack.Vnodes, program.Vnode{Slot: slot, Name: "n"})
+		for k := range byte(each) {
+			to := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, k, 0, 0}), 16)
+			spec.Rack.Routes = append(spec.Rack.Routes, program.Route{Slot: slot, To: to, Via: netip.AddrFrom4([4]byte{10, 255, 0, 1})})
+		}
+	}
+	var pipe bytes.Buffer
+	f := NewFrames(&pipe)
+	if err := f.Send(&Request{Apply: spec}); err != nil {
+		t.Fatal(err)
+	}
+	var got Request
+	if err := f.Receive(&got); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(got.Apply.Rack.Routes); n != each*program.RackVnodes {
+		t.Errorf("%d routes arrive of %d", n, each*program.RackVnodes)
+	}
+}
