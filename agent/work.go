@@ -137,13 +137,14 @@ func (a *agent) remove(ctx context.Context, q bus.Platform, s *bus.Stream) error
 	return s.Send(bus.Progress{Report: &program.Report{Platform: q.Name, Pnode: a.Name}})
 }
 
-// observe sends what the kernel has of a platform.
+// observe sends the racks that the kernel has of a platform. That is no program:
+// the kernel knows neither the pnode nor the names of networks.
 func (a *agent) observe(ctx context.Context, q bus.Platform, s *bus.Stream) error {
 	p, err := a.Pnode.Observe(ctx, q.Name)
 	if err != nil {
 		return err
 	}
-	return s.SendBytes(p.Encode())
+	return s.Send(p.Racks)
 }
 
 // poll asks again and again how those platforms are whose racks have no

@@ -13,7 +13,7 @@ import "myriad/program"
 //	                        coordinator; Progress from the agent, the last with a
 //	                        Report. Anything more from the coordinator stops the work.
 //	<pnode>.remove   stream Platform; Progress from the agent
-//	<pnode>.observe  stream Platform; one program.Program from the agent
+//	<pnode>.observe  stream Platform; []program.Rack from the agent
 //	<pnode>.counters        Platform, answered by []program.Counter
 //	<pnode>.exec     stream Platform, then []Share and a rack.ExecRequest, then any
 //	                        rack.Inputs from the coordinator; rack.Replies from the agent

@@ -194,17 +194,13 @@ func (c *Coordinator) observe(ctx context.Context, platform, pnode string) (map[
 		return nil, err
 	}
 	defer s.Close()
-	b, err := s.RecvBytes()
-	if err != nil {
+	var racks []program.Rack
+	if err := s.Recv(&racks); err != nil {
 		return nil, fmt.Errorf("observe %s at %s: %w", platform, pnode, err)
 	}
-	p, err := program.Decode(b)
-	if err != nil {
-		return nil, err
-	}
 	up := map[string]bool{}
-	for i := range p.Racks {
-		for _, v := range p.Racks[i].Vnodes {
+	for i := range racks {
+		for _, v := range racks[i].Vnodes {
 			up[v.Name] = true
 		}
 	}
