@@ -312,12 +312,12 @@ func runsOf[T uint16 | uint32](values []T) runs {
 	return out
 }
 
-// len is how many numbers there are; as many as fit if some run is invalid.
+// len is how many numbers there are; -1 if some run is invalid.
 func (r runs) len() int {
 	n := int64(0)
 	for i := 2; i < len(r); i += 3 {
 		if r[i] < 1 || r[i] > 1<<32 {
-			break
+			return -1
 		}
 		n += r[i]
 	}
@@ -326,7 +326,7 @@ func (r runs) len() int {
 
 // column gives n numbers, all below limit.
 func column[T uint16 | uint32](r runs, n, limit int) ([]T, error) {
-	if len(r)%3 != 0 || r.len() != n || n > maxRows {
+	if len(r)%3 != 0 || r.len() != n || n < 0 || n > maxRows {
 		return nil, fmt.Errorf("%d runs hold %d rows, want %d", len(r)/3, r.len(), n)
 	}
 	out := make([]T, 0, n)

@@ -34,6 +34,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"same host":     {spoil(t, good, func(w *wirePlan) { w.Host = runs{1, 0, 6} }), "given twice"},
 		"host":          {spoil(t, good, func(w *wirePlan) { w.Host = runs{7, 1, 6} }), "has host number"},
 		"endless run":   {spoil(t, good, func(w *wirePlan) { w.Host = runs{1, 1, 1 << 62} }), "hosts"},
+		"run behind":    {spoil(t, good, func(w *wirePlan) { w.Host = append(w.Host, 1, 0, 1<<50) }), "hosts"},
+		"run of none":   {spoil(t, good, func(w *wirePlan) { w.HopOf, w.HopsUpTo = runs{0, 0, 0}, runs{0, 0, 5} }), "routes"},
 		"subnet":        {spoil(t, good, func(w *wirePlan) { w.Networks[0].Bits = 31 }), "cannot be"},
 		"network":       {spoil(t, good, func(w *wirePlan) { w.Kinds[0].Networks[0] = 9 }), "network 9 of 2"},
 		"nameless":      {spoil(t, good, func(w *wirePlan) { w.Pnodes[0].Name = "" }), "has no name"},
