@@ -128,7 +128,9 @@ func (c *Conn) newStream(ctx context.Context) (*Stream, error) {
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	s.hear()
 	var err error
-	s.sub, err = c.nats.Subscribe(s.own, s.arrive)
+	if s.sub, err = c.nats.Subscribe(s.own, s.arrive); err != nil {
+		s.cancel(err)
+	}
 	return s, err
 }
 
@@ -306,7 +308,10 @@ func (s *Stream) arrive(m *nats.Msg) {
 	case partChunk, lastChunk, sendingEnd:
 		s.push(m.Data)
 	case finish:
-		close(s.over) // once: it is the last thing that the other side says
+		if s.finished() {
+			break // it is the last thing that the other side says
+		}
+		close(s.over)
 		s.push(m.Data)
 	case credit:
 		s.refill(m.Data[1:])
