@@ -86,11 +86,14 @@ func (t *Thread) openAll(home string) (err error) {
 	return nil
 }
 
+// closeAll may be called again: a number that was closed may be another's by
+// then.
 func (t *Thread) closeAll() {
-	for _, fd := range []int{t.ns, t.homeNet, t.homeUTS} {
-		if fd >= 0 {
-			unix.Close(fd)
+	for _, fd := range []*int{&t.ns, &t.homeNet, &t.homeUTS} {
+		if *fd >= 0 {
+			unix.Close(*fd)
 		}
+		*fd = -1
 	}
 }
 
