@@ -158,6 +158,9 @@ func testCancel(t *testing.T, p Pnode, shape Shape) {
 			}
 		})
 		cancel()
+		if err == nil && after == 0 {
+			t.Error("cancelled before it began: no error")
+		}
 		if err == nil && report.Up() != vnodes(want) {
 			t.Errorf("cancelled after %d: no error, yet %d of %d up", after, report.Up(), vnodes(want))
 		}
@@ -188,10 +191,9 @@ func testLost(t *testing.T, p Pnode, shape Shape, kill func(*testing.T, Pnode, s
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range status.Racks {
-		if r.Index == index && r.State != program.RackLost {
-			t.Errorf("killed rack %d is in state %d, want lost", index, r.State)
-		}
+	i := slices.IndexFunc(status.Racks, func(r program.RackReport) bool { return r.Index == index })
+	if i < 0 || status.Racks[i].State != program.RackLost {
+		t.Errorf("killed rack %d: it is not reported lost: %+v", index, status.Racks)
 	}
 	mustApply(t, p, want, nil)
 	mustMatch(t, p, want)
