@@ -55,9 +55,8 @@ func check(want *program.Program) error {
 	return nil
 }
 
-// maxPorts is how many ports a Linux bridge can have.
-const maxPorts = 1024
-
+// checkPorts refuses what Linux bridges have no ports for: in a rack one for
+// each viface and one for the trunk, in the spine one for each rack.
 func checkPorts(want *program.Program) error {
 	spine := map[uint16]int{}
 	for i := range want.Racks {
@@ -67,9 +66,9 @@ func checkPorts(want *program.Program) error {
 		}
 		for id, n := range ports {
 			spine[id]++
-			if n+1 > maxPorts || spine[id] > maxPorts {
+			if n+1 > program.BridgePorts || spine[id] > program.BridgePorts {
 				return &program.Problem{Kind: program.KindExhausted, Rack: int32(want.Racks[i].Index), Op: fmt.Sprintf("make bridge of network %d", id),
-					Cause: fmt.Sprintf("a Linux bridge has at most %d ports", maxPorts), Remedy: "use fabric: ebpf"}
+					Cause: fmt.Sprintf("a Linux bridge has at most %d ports", program.BridgePorts), Remedy: "use fabric: ebpf"}
 			}
 		}
 	}

@@ -47,9 +47,8 @@ const (
 	downMacvlan = 825 * us
 	downVeth    = 2100 * us
 
-	rackDescriptors = 64   // of a rack process, besides one for each vnode
-	rackThreads     = 12   // of a rack process: the Go runtime's, and one that makes vnodes
-	bridgePorts     = 1023 // BR_PORT_BITS of Linux is 10, and port 0 is not used
+	rackDescriptors = 64 // of a rack process, besides one for each vnode
+	rackThreads     = 12 // of a rack process: the Go runtime's, and one that makes vnodes
 )
 
 // Forecast is what a plan will take.
@@ -263,7 +262,7 @@ func (s *survey) limits(n *Pnode, vnodes int) []Limit {
 	add(Limit{Name: "neighbour table", Need: uint64(s.Vifaces), Have: n.NeighbourLimit,
 		Later: "every viface talking at once", Remedy: fmt.Sprintf("sysctl net.ipv4.neigh.default.gc_thresh3=%d", roundUp(s.Vifaces))}, 0, per(s.Vifaces))
 	if s.ports > 0 {
-		add(Limit{Name: "ports of a bridge", Need: uint64(s.ports), Have: bridgePorts,
+		add(Limit{Name: "ports of a bridge", Need: uint64(s.ports), Have: program.BridgePorts,
 			Remedy: "use fabric: ebpf, which has no ports"}, 0, 0)
 	}
 	return out

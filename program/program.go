@@ -43,6 +43,10 @@ const (
 // about a thousand interfaces, the kernel's per-namespace tables become lists.
 const RackVnodes = 1000
 
+// BridgePorts is the greatest number of ports of a Linux bridge: BR_PORT_BITS
+// of Linux is 10, and port 0 is not used (net/bridge/br_if.c, find_portno).
+const BridgePorts = 1<<10 - 1
+
 // Program is everything that one pnode must have for one platform. Tables
 // are sorted (Networks by ID, Racks by Index, the tables of a rack as their
 // own comments say), so that equal programs have equal bytes.
