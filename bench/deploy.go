@@ -3,7 +3,6 @@ package bench
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"myriad/api"
@@ -175,9 +174,4 @@ func deployRows(n int, runs []deployRun) []Row {
 			func(r deployRun) sample { return sample{r.edit, r.floorUp * share} }),
 		row("edit: probes lost between vnodes that stay", "packets", "", atMost("ours", 0), func(r deployRun) sample { return sample{r.lost, 0} }),
 	}
-}
-
-// Names lists the benches, for help and completion.
-func Names() string {
-	return strings.Join([]string{"deploy", "exec", "fabric", "plan", "mininet"}, ", ")
 }

@@ -205,7 +205,9 @@ func arpCost(ctx context.Context, o Options, in *instance) ([]Row, error) {
 	}
 	asked := float64(o.N * each)
 	answered := float64(after["arp_answered"] - before["arp_answered"])
-	flooded := float64(after["broadcast"] - before["broadcast"])
+	// What is for all is delivered to all or dropped, as the size of the network
+	// has it; with IPv6 quiet, only ARP that was not answered could be so.
+	flooded := float64(after["broadcast"] + after["drop_broadcast"] - before["broadcast"] - before["drop_broadcast"])
 	return []Row{
 		newRow("fabric", "ARP requests answered in place", o.N, "packets", "resolutions asked for", atLeast("ratio", 1), []sample{{answered, asked}}),
 		newRow("fabric", "ARP frames flooded", o.N, "packets", "", atMost("ours", 0), []sample{{flooded, 0}}),

@@ -288,8 +288,8 @@ func (p Peer) pingEvery() (*PeerResult, error) {
 	return r, nil
 }
 
-// resolve sends one datagram to each of Count addresses, again until each has
-// been resolved or the seconds are over.
+// resolve sends one datagram to each of Count addresses, each of which has to
+// be resolved first.
 func (p Peer) resolve() (*PeerResult, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
