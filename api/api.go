@@ -13,7 +13,7 @@ import (
 //
 //	GET    /v1/version                          Version
 //	GET    /v1/pnodes                           []Pnode
-//	POST   /v1/platforms          UpRequest     stream of Event; the last has Platform or Error
+//	POST   /v1/platforms          UpRequest     stream of Event; the last has Result or Error
 //	GET    /v1/platforms                        []Platform
 //	GET    /v1/platforms/{name}                 Platform
 //	DELETE /v1/platforms/{name}                 stream of Event
@@ -50,9 +50,9 @@ type ExecRequest struct {
 
 // CheckRequest asks that vnodes ping each other.
 type CheckRequest struct {
-	Pairs   int           `json:"pairs"` // 0: every pair up to 10,000 pairs, else 2,000 random ones
-	Seed    uint64        `json:"seed"`  // of the choice of pairs; 0: the platform's
-	Timeout time.Duration `json:"timeout"`
+	Pairs   int           `json:"pairs"`   // 0: every pair up to 10,000 pairs, else 2,000 random ones
+	Seed    uint64        `json:"seed"`    // of the choice of pairs; 0: the platform's
+	Timeout time.Duration `json:"timeout"` // nanoseconds to wait for each answer; 0: one second
 }
 
 // Error is one failure, with its class, and the places of a file it speaks of.
@@ -95,7 +95,7 @@ type Platform struct {
 	Problems []program.Problem    `json:"problems,omitempty"`
 	Counters []program.Counter    `json:"counters,omitempty"`
 	Writes   uint64               `json:"writes"` // kernel objects the last up changed
-	Took     time.Duration        `json:"took"`   // of the last up
+	Took     time.Duration        `json:"took"`   // nanoseconds, of the last up
 	Since    time.Time            `json:"since"`
 }
 
@@ -147,6 +147,6 @@ type Check struct {
 	Pairs     int      `json:"pairs"`
 	Answered  int      `json:"answered"`
 	Failed    []string `json:"failed,omitempty"` // "a -> b: why", at most 100
-	RTTMedian float64  `json:"rtt_median_us"`
+	RTTMedian float64  `json:"rtt_median_us"`    // microseconds, as RTTP99, of those answered
 	RTTP99    float64  `json:"rtt_p99_us"`
 }

@@ -77,16 +77,16 @@ type Load struct {
 	Descriptors  int           `json:"descriptors"`   // of the largest rack process
 	KernelMemory uint64        `json:"kernel_memory"` // bytes
 	UserMemory   uint64        `json:"user_memory"`   // bytes
-	Up           time.Duration `json:"up"`
-	Down         time.Duration `json:"down"`
+	Up           time.Duration `json:"up"`            // nanoseconds
+	Down         time.Duration `json:"down"`          // nanoseconds
 }
 
 // Limit is one limit of a pnode.
 type Limit struct {
-	Name   string `json:"name"`  // memory, RLIMIT_NOFILE, …
-	Pnode  string `json:"pnode"` // that is nearest to it
-	Need   uint64 `json:"need"`
-	Have   uint64 `json:"have"`
+	Name   string `json:"name"`   // memory, RLIMIT_NOFILE, …
+	Pnode  string `json:"pnode"`  // that is nearest to it
+	Need   uint64 `json:"need"`   // bytes of memory, else a number
+	Have   uint64 `json:"have"`   // likewise
 	Vnodes int    `json:"vnodes"` // about how many such vnodes that pnode can carry; 0: their number does not matter
 	// Later says that it does not stand in the way of up, but of what is
 	// named.

@@ -10,11 +10,11 @@ import (
 
 // The wire between agent and rack: one connection per call on
 // <run>/<platform>/rack-<index>.sock (0600). The client sends one Request;
-// Exec and Shell calls may be followed by Input frames. The server answers
-// with any number of Reply frames, the last of which has Done set. Closing
-// the connection cancels the call, and kills what it started; closing only
-// its sending half does so too, and the answer still comes, up to Done. A frame is a
-// big-endian uint32 length (at most MaxFrame) and that many bytes of CBOR.
+// after an Exec, Input frames may follow. The server answers with any number of
+// Reply frames, the last of which has Done set. Closing the connection cancels
+// the call, and kills what it started; closing only its sending half does so
+// too, and the answer still comes, up to Done. A frame is a big-endian uint32
+// length (at most MaxFrame) and that many bytes of CBOR.
 
 // Wire is the version of this wire. Racks outlive the program that started
 // them: one that speaks the same wire serves on under any other build. Raise
