@@ -87,15 +87,6 @@ func (t *Tree) Instance(instance string) Group {
 	return Group{t, filepath.Join(t.Root, "myriad-"+instance)}
 }
 
-// Instances lists the instances that have a group here.
-func (t *Tree) Instances() ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(t.Root, "myriad-*"))
-	for i, p := range paths {
-		paths[i] = strings.TrimPrefix(filepath.Base(p), "myriad-")
-	}
-	return paths, err
-}
-
 // Child is a group below this one.
 func (g Group) Child(name string) Group { return Group{g.tree, filepath.Join(g.Path, name)} }
 
