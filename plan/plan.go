@@ -128,7 +128,8 @@ func (o *Options) validate() error {
 // length follows its share of memory and CPUs; the run is cut into as few
 // racks as can be, equally full, so that they come up together and each has
 // room for more; and networks and hosts count from 1. With one, whatever is
-// still there keeps all that, and what is new takes the lowest free places.
+// still there keeps all that, and what is new takes the lowest free places, and
+// host numbers that nobody had in it, for as long as there are some.
 func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
