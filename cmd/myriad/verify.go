@@ -13,11 +13,13 @@ import (
 	"myriad/rack"
 )
 
-const verifyLong = `Prove that nothing of Myriad's is left on this machine: no namespace, mount,
-process or cgroup, no file of a platform, and no setting of the kernel that is not
-as it was. What is left is listed, and the exit code is then 1.
+const verifyLong = `Prove that nothing of this instance of Myriad is left on the machine: no mount
+that pins a namespace, no process or cgroup, no file of a platform, and no setting
+of the kernel raised for one. What is left is listed, and the exit code is then 1.
+An instance is what has one run directory (--run-dir).
 
-It looks at the machine itself and believes no record. A daemon that runs
+It looks at the machine itself and believes no record, but for the one of the
+kernel's settings, which says for whom they were raised. A daemon that runs
 without any platform is no leftover.`
 
 // cleanness is what verify-clean found.
@@ -59,7 +61,7 @@ func (a *app) verify(ctx context.Context) error {
 			fmt.Fprintln(a.stdout, l)
 		}
 		if c.Clean {
-			fmt.Fprintln(a.stdout, "clean: nothing is left, and the kernel's settings are as they were")
+			fmt.Fprintln(a.stdout, "clean: nothing is left, and no setting of the kernel is raised")
 		}
 	}
 	if !c.Clean {
