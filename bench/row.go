@@ -90,7 +90,8 @@ func newRow(bench, name string, n int, unit, referenceName string, bar Bar, samp
 	if bar.Of == "ratio" {
 		r.Spread = spread(ratios)
 	}
-	r.Met = bar.met(r.Ours, r.Ratio) && len(samples) > 0
+	beside := bar.Of != "ratio" || len(ratios) == len(samples) // each run had its reference
+	r.Met = bar.met(r.Ours, r.Ratio) && len(samples) > 0 && beside
 	return r
 }
 

@@ -17,6 +17,9 @@ func TestNewRow(t *testing.T) {
 	if r := newRow("deploy", "up", 1, "s", "", atLeast("ours", 3), nil); r.Met {
 		t.Error("a case without runs meets its bar")
 	}
+	if r := newRow("deploy", "up", 1, "s", "kernel floor", atMost("ratio", 1.3), []sample{{1, 1}, {3, 0}}); r.Met {
+		t.Error("a ratio that one run could not have meets its bar")
+	}
 }
 
 func TestRowJSON(t *testing.T) {
