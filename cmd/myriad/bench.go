@@ -91,14 +91,17 @@ func (a *app) printRows(rows []bench.Row) error {
 	} else if err := bench.Print(a.stdout, rows); err != nil {
 		return err
 	}
-	missed := 0
+	bars, missed := 0, 0
 	for _, r := range rows {
+		if !r.Bar.IsZero() {
+			bars++
+		}
 		if !r.Met {
 			missed++
 		}
 	}
 	if missed > 0 {
-		return fmt.Errorf("%d of %d bars are not met", missed, len(rows))
+		return fmt.Errorf("%d of %d bars are not met", missed, bars)
 	}
 	return nil
 }
