@@ -40,7 +40,11 @@ func TestDecodeRefuses(t *testing.T) {
 		"network":       {spoil(t, good, func(w *wirePlan) { w.Kinds[0].Networks[0] = 9 }), "network 9 of 2"},
 		"nameless":      {spoil(t, good, func(w *wirePlan) { w.Pnodes[0].Name = "" }), "has no name"},
 		"MAC":           {spoil(t, good, func(w *wirePlan) { w.Given = []uint32{1} }), "incomplete"},
-		"apart":         {spoil(t, good, func(w *wirePlan) { w.Complete, w.Kinds[1].Gateway = true, false }), "no chain"},
+		"empty gateway": {spoil(t, good, func(w *wirePlan) {
+			w.Complete, w.Kinds[1].Gateway = true, false
+			w.Kinds = append(w.Kinds, wireKind{Gateway: true, Vifaces: []string{"a", "b"}, Networks: []uint32{0, 1}})
+		}), "no chain"},
+		"apart": {spoil(t, good, func(w *wirePlan) { w.Complete, w.Kinds[1].Gateway = true, false }), "no chain"},
 	} {
 		_, err := Decode(test.data)
 		if err == nil || !strings.Contains(err.Error(), test.want) {

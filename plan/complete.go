@@ -70,16 +70,17 @@ const unreachable = math.MaxInt
 // completeRoutes fills Plan.routes, and gives what is wrong.
 func (p *Plan) completeRoutes() []error {
 	g := &graph{Plan: p, in: make([][]int, len(p.networks)), vnodes: make([][]int, len(p.kinds)), sets: map[string]*gateways{}}
-	for k := range p.kinds {
-		for _, n := range p.kinds[k].networks() {
-			if p.kinds[k].gateway {
-				g.in[n] = append(g.in[n], k)
-			}
-		}
-	}
 	for i, k := range p.kind {
 		if p.kinds[k].gateway {
 			g.vnodes[k] = append(g.vnodes[k], i)
+		}
+	}
+	for k := range p.kinds {
+		if len(g.vnodes[k]) == 0 { // a kind that was read may have none
+			continue
+		}
+		for _, n := range p.kinds[k].networks() {
+			g.in[n] = append(g.in[n], k)
 		}
 	}
 	if problems := g.check(); problems != nil {
