@@ -32,6 +32,9 @@ type pair struct {
 
 // Check has vnodes ping each other, and tells how that went.
 func (c *Coordinator) Check(ctx context.Context, platform string, q *api.CheckRequest, tell func(api.Event)) (*api.Check, error) {
+	if q.Pairs < 0 || q.Timeout < 0 {
+		return nil, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "check " + platform, Cause: "pairs and timeout cannot be negative"}
+	}
 	p, err := c.planOf(ctx, platform)
 	if err != nil {
 		return nil, err

@@ -222,6 +222,9 @@ func TestCheck(t *testing.T) {
 	if got := check(api.CheckRequest{Pairs: 50, Seed: 3}); got.Pairs != 50 {
 		t.Errorf("check of 50 pairs: %+v", got)
 	}
+	if err := m.Check(t.Context(), "x", &api.CheckRequest{Pairs: -1}, func(*api.Event) error { return nil }); err == nil || !strings.Contains(err.Error(), "negative") {
+		t.Errorf("check of -1 pairs: %v", err)
+	}
 	m.mustUp("x", 1)
 	if err := m.Check(t.Context(), "x", &api.CheckRequest{}, func(*api.Event) error { return nil }); kindOf(err) != program.KindInvalid {
 		t.Errorf("check of a single vnode: %v", err)
