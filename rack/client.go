@@ -90,7 +90,8 @@ func (c *Client) watch(pid int) {
 	}
 }
 
-// Lost is closed when the rack's process has ended, for whatever reason.
+// Lost is closed when the rack's process has ended, for whatever reason, or
+// nobody watches it any more because of Release.
 func (c *Client) Lost() <-chan struct{} { return c.lost }
 
 // Pid is the rack's process.
