@@ -16,8 +16,8 @@ const doctorLong = `Look at what this machine has for carrying vnodes: the featu
 each tried out, and the limits that bound their number; what each is for, and
 what to do about what is missing. Nothing is changed.
 
-Without root, what cannot be tried is unknown. The exit code is 1 only if up
-cannot work here at all.`
+Without root, what cannot be tried is unknown. The exit code is 1 if up cannot
+work here with full racks and the default fabric; a remedy may be to do with less.`
 
 // diagnosis is what doctor found.
 type diagnosis struct {
