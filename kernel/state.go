@@ -81,15 +81,10 @@ func (s *state) hasRoute(r rtnl.Route) bool {
 func (s *state) addrIn(link int32, n *program.Network) (host uint32, ok bool) {
 	for _, a := range s.addrs {
 		if a.Link == link && a.Addr.Bits() == n.Subnet.Bits() && n.Subnet.Contains(a.Addr.Addr()) {
-			return number(a.Addr.Addr()) - number(n.Subnet.Addr()), true
+			return n.HostOf(a.Addr.Addr()), true
 		}
 	}
 	return 0, false
-}
-
-func number(a netip.Addr) uint32 {
-	b := a.As4()
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
 
 // ours says whether a link in a vnode was made by Myriad: its group is the

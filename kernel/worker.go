@@ -224,7 +224,7 @@ func (w *worker) given(addr netip.Prefix) bool {
 		if n.Subnet.Bits() != addr.Bits() || !n.Subnet.Contains(addr.Addr()) {
 			continue
 		}
-		host := number(addr.Addr()) - number(n.Subnet.Addr())
+		host := n.HostOf(addr.Addr())
 		for _, f := range before.Rack.Vifaces {
 			if f.Network == n.ID && f.Host == host {
 				return true

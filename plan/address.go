@@ -156,7 +156,7 @@ func hostOf(n program.Network, a netip.Addr) (uint32, bool) {
 	if !a.Is4() || !n.Subnet.Contains(a) {
 		return 0, false
 	}
-	h := number(a) - number(n.Subnet.Addr())
+	h := n.HostOf(a)
 	return h, n.HasHost(h)
 }
 

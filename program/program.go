@@ -75,6 +75,10 @@ func (n Network) Addr(h uint32) netip.Addr {
 	return addr4(number(n.Subnet.Addr()) + h)
 }
 
+// HostOf gives the host number of an address in the network's subnet: the
+// inverse of Addr.
+func (n Network) HostOf(a netip.Addr) uint32 { return number(a) - number(n.Subnet.Addr()) }
+
 // MAC is an Ethernet address; the zero value stands for the computed one.
 type MAC [6]byte
 

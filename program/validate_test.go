@@ -83,3 +83,12 @@ func TestValidateListsAll(t *testing.T) {
 		t.Errorf("%d problems listed, want %d", n, maxProblems)
 	}
 }
+
+func TestHostOf(t *testing.T) {
+	n := Network{Subnet: netip.MustParsePrefix("10.128.0.0/9")}
+	for _, h := range []uint32{1, 255, 256, 1<<23 - 2} {
+		if got := n.HostOf(n.Addr(h)); got != h {
+			t.Errorf("host %d has %s, which is host %d", h, n.Addr(h), got)
+		}
+	}
+}
