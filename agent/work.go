@@ -130,8 +130,9 @@ func (a *agent) remove(ctx context.Context, q bus.Platform, s *bus.Stream) error
 	if err != nil {
 		return s.Send(bus.Progress{Report: report, Err: bus.ProblemOf(err)})
 	}
-	a.release(h)
-	if err := removeJournal(a.RunDir, q.Name); err != nil {
+	err = removeJournal(a.RunDir, q.Name)
+	a.release(h) // from now on, others may journal another of that name
+	if err != nil {
 		return err
 	}
 	return s.Send(bus.Progress{Report: &program.Report{Platform: q.Name, Pnode: a.Name}})
