@@ -83,9 +83,9 @@ func (c *Config) validate() error {
 	if c.RunDir == "" || c.StateDir == "" || c.Pnode == nil {
 		return errors.New("run daemon: needs a run directory, a state directory and a pnode")
 	}
-	if n := len(Socket(c.RunDir)); n > maxSocketPath {
+	if n := len(Socket(c.RunDir)); n > MaxSocketPath {
 		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "listen in " + c.RunDir,
-			Cause: fmt.Sprintf("the path of the socket has %d bytes, and Linux takes %d", n, maxSocketPath), Remedy: "choose a shorter --run-dir"}
+			Cause: fmt.Sprintf("the path of the socket has %d bytes, and Linux takes %d", n, MaxSocketPath), Remedy: "choose a shorter --run-dir"}
 	}
 	if c.Name == "" {
 		name, err := os.Hostname()
@@ -100,8 +100,9 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// maxSocketPath is what a socket address holds, less the zero at its end.
-const maxSocketPath = 107
+// MaxSocketPath is how many bytes the path of a socket can have: what a socket
+// address holds, less the zero at its end (unix(7)).
+const MaxSocketPath = 107
 
 // daemon is a daemon at work.
 type daemon struct {

@@ -21,9 +21,6 @@ func (a *app) client() *api.Client { return api.NewClient(a.socket()) }
 // socket is where the daemon answers.
 func (a *app) socket() string { return daemon.Socket(a.runDir) }
 
-// socketPathMax is how long the path of a Unix socket can be (unix(7)).
-const socketPathMax = 107
-
 // daemonless says whether err means that no daemon answers.
 func daemonless(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ECONNREFUSED)
@@ -43,8 +40,8 @@ func (a *app) reach(err error) error {
 	case daemonless(err):
 		return fail(program.KindUnavailable, "bring a platform up with \"myriad up FILE\", which starts a daemon, or run \"myriad serve\"\n"+
 			"the daemon of another instance is reached with --run-dir", "no daemon answers at %s", a.socket())
-	case errors.Is(err, syscall.EINVAL) && len(a.socket()) > socketPathMax:
-		return fail(program.KindInvalid, "choose a shorter --run-dir", "the path of the socket %s has %d bytes, and Linux takes %d", a.socket(), len(a.socket()), socketPathMax)
+	case errors.Is(err, syscall.EINVAL) && len(a.socket()) > daemon.MaxSocketPath:
+		return fail(program.KindInvalid, "choose a shorter --run-dir", "the path of the socket %s has %d bytes, and Linux takes %d", a.socket(), len(a.socket()), daemon.MaxSocketPath)
 	case errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0:
 		return fail(program.KindPermission, remedyRoot(), "the daemon at %s is root's", a.socket())
 	}
