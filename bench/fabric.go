@@ -98,7 +98,9 @@ func traffic(ctx context.Context, o Options, in *instance) ([]Row, error) {
 		for _, c := range trafficCases {
 			for i := range pairs[fabrics[0]] {
 				var v [2]float64
-				for k, f := range fabrics {
+				for turn := range fabrics {
+					k := (turn + run) % len(fabrics) // neither is always the first
+					f := fabrics[k]
 					r, err := in.measure(ctx, "bench-"+f, pairs[f][i], c)
 					if err != nil {
 						return nil, fmt.Errorf("%s, %s, %s: %w", f, pairs[f][i].name, c.name, err)
