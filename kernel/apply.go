@@ -92,10 +92,10 @@ type apply struct {
 // run goes from the outside to the inside: the machine's settings, the spine,
 // the racks, the fabric, the vnodes. What is not wanted goes first.
 func (a *apply) run(ctx context.Context) error {
+	defer a.close()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	defer a.close()
 	err := a.steps(ctx, []step{
 		{"raise neighbour table limits", a.sysctls},
 		{"write hosts file", a.hosts},
@@ -184,13 +184,37 @@ func (a *apply) close() {
 	if a.spine != nil {
 		a.spine.close()
 	}
-	for i := range a.want.Racks { // those that it did not come to
-		r := program.RackReport{Index: a.want.Racks[i].Index, Wanted: len(a.want.Racks[i].Vnodes)}
-		if !slices.ContainsFunc(a.report.Racks, func(have program.RackReport) bool { return have.Index == r.Index }) {
-			a.report.Racks = append(a.report.Racks, r)
+	ctx, cancel := context.WithTimeout(context.Background(), lookPatience)
+	defer cancel()
+	if a.racks == nil { // it did not come so far
+		a.racks, _ = a.p.Racks.Find(ctx, a.want.Platform)
+	}
+	for i := range a.want.Racks {
+		index := a.want.Racks[i].Index
+		if !slices.ContainsFunc(a.report.Racks, func(have program.RackReport) bool { return have.Index == index }) {
+			a.report.Racks = append(a.report.Racks, a.left(ctx, &a.want.Racks[i]))
 		}
 	}
 	slices.SortFunc(a.report.Racks, func(x, y program.RackReport) int { return cmp.Compare(x.Index, y.Index) })
+}
+
+// lookPatience bounds the look at racks that an Apply did not come to.
+const lookPatience = 3 * time.Second
+
+// left reports a rack that it did not come to: one that lives has what it had,
+// though nobody has compared that with what is wanted now.
+func (a *apply) left(ctx context.Context, want *program.Rack) program.RackReport {
+	r := program.RackReport{Index: want.Index, Wanted: len(want.Vnodes)}
+	live := a.racks[want.Index]
+	if live == nil {
+		return r
+	}
+	a.p.mu.Lock()
+	known := a.p.known[a.want.Platform][want.Index]
+	a.p.mu.Unlock()
+	now := a.p.rackStatus(ctx, live, known)
+	r.State, r.Pid, r.Vnodes = program.RackPartial, now.Pid, min(now.Vnodes, r.Wanted)
+	return r
 }
 
 // problemError makes an error that says what was attempted and what to do.
