@@ -375,7 +375,11 @@ func (a *apply) vnodes(ctx context.Context) error {
 		a.mu.Unlock()
 		told <- err
 	}()
-	err := each(len(a.want.Racks), applying, func(i int) error {
+	// The last rack first: new ones are at the end, and what the others let go
+	// of keeps the kernel's locks busy.
+	last := len(a.want.Racks) - 1
+	err := each(len(a.want.Racks), applying, func(k int) error {
+		i := last - k
 		if err := ctx.Err(); err != nil || a.racks[a.want.Racks[i].Index] == nil {
 			return err
 		}

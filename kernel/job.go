@@ -66,9 +66,11 @@ func (j *job) run() error {
 	if j.veths != nil {
 		defer j.veths.Close()
 	}
-	if err := j.remove(gone); err != nil {
+	late, err := j.remove(gone)
+	if err != nil {
 		return err
 	}
+	defer letGo(late)
 	n := min(workers, runtime.NumCPU(), len(j.spec.Rack.Vnodes))
 	errs := make([]error, n)
 	var wait sync.WaitGroup
@@ -192,19 +194,35 @@ func (j *job) gone() []*vnode {
 	return gone
 }
 
-// remove takes vnodes away.
-func (j *job) remove(gone []*vnode) error {
+// remove takes vnodes away. Those that it returns are to be let go when the
+// others are made: while the kernel takes namespaces down, it makes new ones
+// ten times slower.
+func (j *job) remove(gone []*vnode) (late []*vnode, err error) {
 	if len(gone) == 0 {
-		return nil
-	}
-	if err := j.l.drop(gone); err != nil {
-		j.problems = append(j.problems, problemOf(int32(j.spec.Rack.Index), "", "remove vnodes", err))
+		return nil, nil
 	}
 	j.writes += uint64(len(gone))
-	if j.reuses(gone) {
-		return netns.WaitCleanup(j.ctx)
+	reuses := j.reuses(gone)
+	away := j.l.forget
+	if reuses || !spareFiles() {
+		away = j.l.drop
+	} else {
+		late = gone
 	}
-	return nil
+	if err := away(gone); err != nil {
+		j.problems = append(j.problems, problemOf(int32(j.spec.Rack.Index), "", "remove vnodes", err))
+	}
+	if reuses {
+		return nil, netns.WaitCleanup(j.ctx)
+	}
+	return late, nil
+}
+
+// spareFiles says whether a full rack may hold as many vnodes again that go.
+func spareFiles() bool {
+	var limit unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	return err == nil && limit.Cur > 3*program.RackVnodes
 }
 
 // reuses says whether an address that goes comes back in another vnode: the

@@ -132,15 +132,29 @@ func (l *LocalRack) Close() error {
 
 // drop kills what runs in some vnodes and lets go of their namespaces.
 func (l *LocalRack) drop(gone []*vnode) error {
+	err := l.forget(gone)
+	letGo(gone)
+	return err
+}
+
+// forget kills what runs in some vnodes, and has them no more; their
+// namespaces are still there.
+func (l *LocalRack) forget(gone []*vnode) error {
 	err := l.killIn(gone)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, v := range gone {
 		delete(l.vnodes, v.name)
 		delete(l.slots, v.slot)
-		unix.Close(v.ns)
 	}
 	return err
+}
+
+// letGo lets go of the namespaces of vnodes that were forgotten.
+func letGo(gone []*vnode) {
+	for _, v := range gone {
+		unix.Close(v.ns)
+	}
 }
 
 // at gives the vnode in a slot, nil if there is none.
