@@ -317,8 +317,12 @@ func TestSignals(t *testing.T) {
 	mustApply(t, c, bare(1, 1))
 	o := run(t.Context(), c, &ExecRequest{Argv: []string{"grep", "-E", "SigIgn|SigBlk", "/proc/self/status"}})
 	o.ok(t, 1)
-	if want := "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"; o.stdout["v0"] != want {
-		t.Errorf("a process begins with %q, want %q", o.stdout["v0"], want)
+	// glibc's posix_spawn has what it starts ignore signals 32 and 33, which
+	// are its own: where make runs these tests, everything does.
+	const internal = 3 << 31
+	var blocked, ignored uint64
+	if _, err := fmt.Sscanf(o.stdout["v0"], "SigBlk:\t%x\nSigIgn:\t%x\n", &blocked, &ignored); err != nil || blocked != 0 || ignored&^internal != 0 {
+		t.Errorf("a process begins with %q (%v), want no signal blocked or ignored", o.stdout["v0"], err)
 	}
 	unix.Kill(c.Pid(), unix.SIGHUP)
 	unix.Kill(c.Pid(), unix.SIGINT)
