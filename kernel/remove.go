@@ -44,6 +44,7 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 		step func(context.Context, string) error
 	}{
 		{"end processes in vnodes", p.endProcesses},
+		{"wait for the kernel", func(ctx context.Context, _ string) error { return drain(ctx, left) }},
 		{"end racks", p.endRacks},
 		{"unpin spine", func(_ context.Context, platform string) error { return netns.Unpin(p.spine(platform)) }},
 		{"wait for the kernel", func(ctx context.Context, _ string) error { return waitCleanup(ctx) }},
@@ -63,6 +64,22 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 	p.mu.Unlock()
 	progress(0)
 	return nil
+}
+
+// drainFrom is how many vnodes are worth a wait before they are removed.
+const drainFrom = 5000
+
+// drain has the kernel finish with namespaces that were dropped before. For
+// each namespace that goes, the kernel searches the numbers that every one
+// that stays has given to others (net/core/net_namespace.c, unhash_nsid): if
+// it begins when half of 40,000 have gone, it needs minutes, without a pause
+// on its core. Beginning idle, it takes up the first few, and all others
+// together after them.
+func drain(ctx context.Context, vnodes int) error {
+	if vnodes < drainFrom {
+		return nil
+	}
+	return waitCleanup(ctx)
 }
 
 // waitCleanup is netns.WaitCleanup where descriptors and namespaces are scarce:
