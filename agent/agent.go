@@ -30,6 +30,10 @@ type Pnode interface {
 	Platforms() ([]string, error)
 	Remove(ctx context.Context, platform string, progress func(left int)) error
 	Counters(platform string) ([]program.Counter, error)
+	// Shape puts other link conditions into force, all at the same moment: at
+	// once, or at a time. nil are none.
+	Shape(ctx context.Context, platform string, l *program.Links, at time.Time) (*program.Shaped, error)
+	LinkStats(ctx context.Context, platform string) (*program.LinkStats, error)
 }
 
 // Racks reaches the rack processes of this machine.

@@ -23,6 +23,10 @@ import (
 //	                                            upgraded (101) to rack frames: Input from
 //	                                            the client, Reply from the server
 //	POST   /v1/platforms/{name}/check CheckRequest  stream of Event; the last has Check or Error
+//	GET    /v1/platforms/{name}/links?nodes=&to=    Links
+//	PATCH  /v1/platforms/{name}/links  LinkChange   Changed
+//	POST   /v1/platforms/{name}/schedule Schedule   Changed
+//	POST   /v1/platforms/{name}/fidelity FidelityRequest  stream of Event; the last has Fidelity or Error
 //	GET    /v1/events?follow=&platform=         stream of Event
 //	POST   /v1/shutdown                         ends the daemon; vnodes live on
 //
@@ -40,6 +44,8 @@ type UpRequest struct {
 	File   string `json:"file"`            // name of the file, for messages
 	Source string `json:"source"`          // its text
 	Force  bool   `json:"force,omitempty"` // also if it will not fit
+	// Files are what the source refers to, by the names it uses.
+	Files map[string][]byte `json:"files,omitempty"`
 }
 
 // ExecRequest asks that a command be run in some vnodes.
@@ -81,6 +87,7 @@ type Event struct {
 	Total    int       `json:"total,omitempty"` // of how many
 	Result   *Platform `json:"result,omitempty"`
 	Check    *Check    `json:"check,omitempty"`
+	Fidelity *Fidelity `json:"fidelity,omitempty"`
 	Error    *Error    `json:"error,omitempty"`
 }
 

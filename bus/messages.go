@@ -1,6 +1,10 @@
 package bus
 
-import "myriad/program"
+import (
+	"time"
+
+	"myriad/program"
+)
 
 // What coordinator and agents say to each other, beside program.Program,
 // program.Report and the frames of racks:
@@ -17,6 +21,9 @@ import "myriad/program"
 //	<pnode>.counters        Platform, answered by []program.Counter
 //	<pnode>.exec     stream Platform, then []Share and a rack.ExecRequest, then any
 //	                        rack.Inputs from the coordinator; rack.Replies from the agent
+//	<pnode>.shape    stream Shape, then the bytes of a program.Links from the
+//	                        coordinator; program.Shaped from the agent
+//	<pnode>.links           Platform, answered by program.LinkStats
 //	<pnode>.probe    stream Platform, then for each rack a Share and a
 //	                        rack.ProbeRequest; rack.Replies from the agent
 
@@ -47,6 +54,12 @@ type Hello struct {
 	Namespaces uint64           // user.max_net_namespaces
 	Pids       uint64           // kernel.pid_max
 	Platforms  []program.Report // what it carries already
+}
+
+// Shape asks that the links of a platform have other conditions.
+type Shape struct {
+	Name string    // of the platform
+	At   time.Time // when; zero: at once
 }
 
 // Progress is how far an agent has come.

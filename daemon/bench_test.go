@@ -39,6 +39,14 @@ func (s *swift) Apply(_ context.Context, p *program.Program, _ func(int)) (*prog
 func (s *swift) Observe(context.Context, string) (*program.Program, error) { return nil, nil }
 func (s *swift) Counters(string) ([]program.Counter, error)                { return nil, nil }
 
+func (s *swift) Shape(context.Context, string, *program.Links, time.Time) (*program.Shaped, error) {
+	return &program.Shaped{}, nil
+}
+
+func (s *swift) LinkStats(context.Context, string) (*program.LinkStats, error) {
+	return &program.LinkStats{}, nil
+}
+
 func (s *swift) Status(_ context.Context, name string) (*program.Report, error) {
 	if r := s.reports[name]; r != nil {
 		return r, nil

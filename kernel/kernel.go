@@ -12,7 +12,9 @@ package kernel
 
 import (
 	"context"
+	"time"
 
+	"myriad/kernel/wheel"
 	"myriad/program"
 )
 
@@ -22,6 +24,12 @@ type RackSpec struct {
 	Fabric   program.Fabric
 	Networks []program.Network
 	Rack     program.Rack
+}
+
+// HoldSpec says how a rack's wheel holds packets.
+type HoldSpec struct {
+	Memory uint64        // bytes of packets that it holds at most; 0: wheel.DefaultMemory
+	Spin   time.Duration // how long before a packet is due it stops sleeping; 0: wheel.DefaultSpin
 }
 
 // Rack is one rack as Pnode sees it. Its namespaces live as long as the
@@ -39,6 +47,12 @@ type Rack interface {
 	Apply(ctx context.Context, spec *RackSpec, progress func(up int)) (*program.RackReport, []program.Problem, uint64, error)
 	// Observe reads the rack's vnodes back from the kernel.
 	Observe(ctx context.Context) (*program.Rack, error)
+	// Hold makes the rack's wheel as it is wanted: nil ends it, and drops what
+	// it holds. The hold device must exist in the rack's namespace (HoldIndex).
+	// It writes nothing when nothing differs.
+	Hold(ctx context.Context, want *HoldSpec) error
+	// Held tells what the rack's wheel has done; nil if it has none.
+	Held(ctx context.Context) (*wheel.Stats, error)
 	// Close ends the rack: processes in its vnodes are killed and every
 	// namespace is let go.
 	Close() error

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel/netns"
+	"myriad/kernel/wheel"
 	"myriad/program"
 )
 
@@ -111,6 +112,12 @@ func (l *LocalRack) Enter(t *netns.Thread, name string) (bool, error) {
 	}
 	return true, t.Enter(v.ns)
 }
+
+// Hold makes the rack's wheel as it is wanted. See Rack.
+func (l *LocalRack) Hold(context.Context, *HoldSpec) error { return nil }
+
+// Held tells what the rack's wheel has done. See Rack.
+func (l *LocalRack) Held(context.Context) (*wheel.Stats, error) { return nil, nil }
 
 // Close kills what runs in the vnodes and lets go of every namespace. The
 // kernel takes their links down by itself.

@@ -58,6 +58,7 @@ type Program struct {
 	Racks    []Rack
 	Names    []NameRange  // every name of the platform, for its hosts file
 	Remote   []PlaceRange // vifaces that other pnodes carry
+	Links    *Links       // nil: no link has conditions
 }
 
 // Network is one vnetwork.

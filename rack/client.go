@@ -11,6 +11,7 @@ import (
 
 	"myriad/kernel"
 	"myriad/kernel/cgroup"
+	"myriad/kernel/wheel"
 	"myriad/program"
 )
 
@@ -251,3 +252,9 @@ func (c *Client) isLost() bool {
 
 // Release lets go of the rack without ending it.
 func (c *Client) Release() { c.exit.close() }
+
+// Hold makes the rack's wheel as it is wanted. See kernel.Rack.
+func (c *Client) Hold(context.Context, *kernel.HoldSpec) error { return nil }
+
+// Held tells what the rack's wheel has done. See kernel.Rack.
+func (c *Client) Held(context.Context) (*wheel.Stats, error) { return nil, nil }

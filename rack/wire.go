@@ -5,6 +5,7 @@ package rack
 
 import (
 	"myriad/kernel"
+	"myriad/kernel/wheel"
 	"myriad/program"
 )
 
@@ -19,7 +20,7 @@ import (
 // Wire is the version of this wire. Racks outlive the program that started
 // them: one that speaks the same wire serves on under any other build. Raise
 // it when a rack of before could not understand what is said, or be understood.
-const Wire = 1
+const Wire = 2
 
 // MaxFrame is the greatest length of a frame in bytes.
 const MaxFrame = 64 << 20
@@ -31,7 +32,14 @@ type Request struct {
 	Observe *struct{}        `cbor:",omitempty"`
 	Exec    *ExecRequest     `cbor:",omitempty"`
 	Probe   *ProbeRequest    `cbor:",omitempty"`
+	Hold    *HoldRequest     `cbor:",omitempty"`
+	Held    *struct{}        `cbor:",omitempty"`
 	Close   *struct{}        `cbor:",omitempty"`
+}
+
+// HoldRequest makes the rack's wheel as it is wanted.
+type HoldRequest struct {
+	Want *kernel.HoldSpec // nil: no wheel
 }
 
 // Hello asks who answers.
@@ -82,6 +90,7 @@ type Reply struct {
 	Outputs  []Output            `cbor:",omitempty"` // Exec
 	Exits    []Exit              `cbor:",omitempty"` // Exec
 	Echoes   []Echo              `cbor:",omitempty"` // Probe
+	Held     *wheel.Stats        `cbor:",omitempty"`
 	Err      *program.Problem    `cbor:",omitempty"` // the call did not succeed
 	Done     bool                `cbor:",omitempty"` // last frame
 }

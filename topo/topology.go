@@ -7,7 +7,9 @@ package topo
 
 import (
 	"net/netip"
+	"time"
 
+	"myriad/link"
 	"myriad/nodeset"
 	"myriad/program"
 )
@@ -24,6 +26,62 @@ type Topology struct {
 	Vnodes   []Template
 	Routes   []Route                 // before those of Complete, where both lead to one destination
 	Groups   map[string]*nodeset.Set // group name → vnodes
+	Metric   Metric                  // what makes a way short, under Complete
+	Links    []LinkRule              // conditions of pairs, in the order of the file: the last one that speaks of a pair decides
+	Schedule []Step                  // changes of conditions, sorted by time
+	Repeat   time.Duration           // the schedule begins again after this; 0: it does not
+}
+
+// Metric is what the length of a way is measured in.
+type Metric uint8
+
+// The metrics.
+const (
+	MetricHops  Metric = iota
+	MetricDelay        // the sum of the delays of vifaces on the way, then hops
+)
+
+// LinkRule gives conditions to every pair of a vnode of From with another of
+// To, in that direction. Exactly one of Conditions and Matrix is set.
+type LinkRule struct {
+	From, To   *nodeset.Set
+	Conditions *link.Conditions
+	Matrix     *Matrix // From and To are nil
+}
+
+// Matrix gives a delay to pairs of node sets: what goes from a vnode of
+// Sets[i] to one of Sets[j] is delayed by Delay[i*len(Sets)+j]. A negative
+// entry says nothing of its pairs. Sets are disjoint.
+type Matrix struct {
+	Sets  []*nodeset.Set
+	Delay []time.Duration // one way
+}
+
+// Side says which conditions a change is about.
+type Side uint8
+
+// The sides: as the vnode sees them, or of pairs.
+const (
+	SideOut Side = 1 << iota
+	SideIn
+	SidePair
+)
+
+// Change changes conditions of a platform that is up. With SidePair, To is
+// set, and it is about what goes from Nodes to To.
+type Change struct {
+	Side   Side // SideOut, SideIn or both, or SidePair
+	Nodes  *nodeset.Set
+	To     *nodeset.Set
+	Patch  link.Patch // the fields to change
+	Reset  bool       // back to what the file says; Patch is empty. With Nodes nil: everything
+	Matrix *Matrix    // instead of all the others
+}
+
+// Step is what changes at one moment of a schedule.
+type Step struct {
+	At      time.Duration // since the platform was up
+	Changes []Change
 }
 
 // Network is one vnetwork.
@@ -59,10 +117,11 @@ type Template struct {
 
 // Viface is one interface that every vnode of a template has.
 type Viface struct {
-	Name    string      // eth0, eth1, … unless given
-	Network int         // index into Topology.Networks
-	Address netip.Addr  // fixed address; only in a template of one vnode
-	MAC     program.MAC // fixed MAC, the only one in the platform; only in a template of one vnode
+	Name    string           // eth0, eth1, … unless given
+	Network int              // index into Topology.Networks
+	Address netip.Addr       // fixed address; only in a template of one vnode
+	MAC     program.MAC      // fixed MAC, the only one in the platform; only in a template of one vnode
+	Out, In *link.Conditions // what befalls all that the vnode sends, or gets, by this viface; nil: nothing
 }
 
 // Route is one explicit route.
