@@ -204,7 +204,7 @@ func (s *spine) forward(want *program.Program, racks map[uint32]Rack) (writes in
 	if len(ends) == 0 {
 		return 0, nil
 	}
-	f, writes, err := fabric.Ensure(s.conn, ends, want)
+	f, writes, err := fabric.Ensure(s.conn, ends, want, nil)
 	if err != nil {
 		return writes, err
 	}

@@ -97,7 +97,9 @@ func openMaps(prog *ebpf.Program, maps map[string]**ebpf.Map) error {
 // Ensure makes the trunks, links of the spine that c belongs to, run the
 // fabric of a program: the one that is there, changed in place, or else a new
 // one. It returns the number of writes: none where all is as it should be.
-func Ensure(c *rtnl.Conn, trunks []int32, p *program.Program) (*Fabric, int, error) {
+// With conditions in s, the fabric enforces them, and s.Holder's links run the
+// parts of it that belong to them; without, links have none.
+func Ensure(c *rtnl.Conn, trunks []int32, p *program.Program, s *Shaping) (*Fabric, int, error) {
 	old, without, err := Find(c, trunks)
 	if err != nil {
 		return nil, 0, err

@@ -123,7 +123,7 @@ func (l *lab) trunks() []int32 {
 // whatever there is is found again.
 func (l *lab) ensure(p *program.Program) (writes int) {
 	l.Helper()
-	f, writes, err := Ensure(l.spine.conn, l.trunks(), p)
+	f, writes, err := Ensure(l.spine.conn, l.trunks(), p, nil)
 	l.must(err)
 	if l.fabric == nil {
 		l.Cleanup(func() { l.fabric.Close() })
