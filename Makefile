@@ -21,8 +21,8 @@ demo: packages build ## 1,000 vnodes up, checked, used, measured and taken down
 test: packages testtools build ## every test as root, no skip allowed, nothing left behind
 	$(SUDO) env "PATH=$(PATH)" "HOME=$(HOME)" ./.ci/test
 
-test-vm: packages ## the kernel's suite on Debian's own kernel, in QEMU
-	@./.ci/install qemu-system-x86 busybox-static
+test-vm: packages ## kernel, links and netem beside them, on Debian's own kernel in QEMU
+	@./.ci/install qemu-system-x86 busybox-static iperf3
 	$(SUDO) env "PATH=$(PATH)" "HOME=$(HOME)" ./.ci/test-vm
 
 quick: ## what anyone can run, in seconds
