@@ -7,11 +7,13 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
 	"myriad/nodeset"
 	"myriad/program"
+	"myriad/topo"
 )
 
 // The encoding of a plan is one byte, the version, and then one CBOR item:
@@ -20,13 +22,14 @@ import (
 // for each rack, whatever the number of its vnodes.
 
 // Version is the version of the encoding.
-const Version = 1
+const Version = 2
 
 type wirePlan struct {
 	_        struct{} `cbor:",toarray"`
 	Platform string
 	Fabric   uint8
 	Complete bool
+	Metric   uint8
 	Networks []wireNetwork
 	Pnodes   []wirePnode
 	Kinds    []wireKind
@@ -68,7 +71,8 @@ type wireKind struct {
 	Gateway  bool
 	Attach   uint8
 	Vifaces  []string
-	Networks []uint32 // by viface: index into Networks of the plan
+	Networks []uint32        // by viface: index into Networks of the plan
+	Delays   []time.Duration // by viface: out and in; empty if all are 0
 }
 
 type wireGroup struct {
@@ -79,7 +83,7 @@ type wireGroup struct {
 
 // Encode gives the bytes of a plan. Equal plans have equal bytes.
 func (p *Plan) Encode() []byte {
-	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Nodes: p.nodes.String(),
+	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Metric: uint8(p.metric), Nodes: p.nodes.String(),
 		Kind: runsOf(p.kind), Pnode: runsOf(p.pnode), Rack: runsOf(p.rack), Slot: runsOf(p.slot), Host: runsOf(p.host),
 		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo)}
 	for _, n := range p.networks {
@@ -95,6 +99,10 @@ func (p *Plan) Encode() []byte {
 		for _, f := range k.vifaces {
 			wk.Vifaces = append(wk.Vifaces, f.name)
 			wk.Networks = append(wk.Networks, uint32(f.network))
+			wk.Delays = append(wk.Delays, f.out, f.in)
+		}
+		if !slices.ContainsFunc(wk.Delays, func(d time.Duration) bool { return d != 0 }) {
+			wk.Delays = nil
 		}
 		w.Kinds = append(w.Kinds, wk)
 	}
@@ -143,7 +151,7 @@ func Decode(data []byte) (*Plan, error) {
 }
 
 func (w *wirePlan) plan() (*Plan, error) {
-	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete}
+	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, metric: topo.Metric(w.Metric)}
 	for _, step := range []func(*Plan) error{w.tables, w.nodeSets, w.columns, w.sparse, (*Plan).check} {
 		if err := step(p); err != nil {
 			return nil, err
@@ -174,6 +182,9 @@ func (w *wirePlan) tables(p *Plan) error {
 				return fmt.Errorf("viface %s is in network %d of %d", name, wk.Networks[j], len(p.networks))
 			}
 			k.vifaces = append(k.vifaces, kindViface{name: name, network: int(wk.Networks[j])})
+		}
+		if err := k.setDelays(wk.Delays); err != nil {
+			return err
 		}
 		p.kinds = append(p.kinds, k)
 	}

@@ -3,7 +3,6 @@ package plan
 import (
 	"encoding/binary"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,18 +10,17 @@ import (
 
 // Routes between all networks lead along shortest paths: networks are the
 // places of a graph, and each gateway vnode joins those that it is in. From a
-// network, the next hops towards another are all gateways there that are one
-// step nearer; the vnode with host number h takes number h-1 of them, counted
-// round and round, so that gateways share the load evenly and a vnode keeps
-// its gateway for as long as the gateways are the same ones. Every hop comes
-// nearer, so nothing can loop.
+// network, the next hops towards another are all gateways there by which the
+// way is shortest; the vnode with host number h takes number h-1 of them,
+// counted round and round, so that gateways share the load evenly and a vnode
+// keeps its gateway for as long as the gateways are the same ones. Every hop
+// comes nearer, so nothing can loop.
 //
-// There is never a default route: networks behind the same gateways become
-// one destination only where together they fill it exactly (its own networks
-// may be part of it, as what is on-link is more specific). So a packet to an
-// address of no network is refused where it is sent, with "network
-// unreachable". A vnode with explicit routes has its computed ones unmerged,
-// so that what is longest among them stays so.
+// There is never a default route: networks become one destination only where
+// together they fill it exactly. So a packet to an address of no network is
+// refused where it is sent, with "network unreachable". A vnode with explicit
+// routes has its computed ones unmerged, so that what is longest among them
+// stays so.
 
 // kindRoutes is how vnodes of one kind reach the networks that they are not
 // in, by destination.
@@ -32,7 +30,7 @@ type kindRoutes struct {
 }
 
 // route is a destination, the viface that leads to it, and the gateways of
-// which any may be the next hop; none if the destination is on-link.
+// which any may be the next hop.
 type route struct {
 	to     netip.Prefix
 	viface int
@@ -41,6 +39,7 @@ type route struct {
 
 // gateways are some gateways of one network.
 type gateways struct {
+	id      int      // place in graph.made
 	network int      // index into Plan.networks
 	hosts   []uint32 // their host numbers, in the order of vnodes
 }
@@ -54,22 +53,59 @@ func (p *Plan) nextHop(vnode int, r *route) netip.Addr {
 // graph is what complete routes are computed from.
 type graph struct {
 	*Plan
-	in     [][]int              // by network: kinds of gateway that are in it
+	in     [][]port             // by network: kinds of gateway that are in it
 	vnodes [][]int              // by kind: its vnodes, if they are gateways
 	sets   map[string]*gateways // by network and kinds
+	made   []*gateways          // the same, by id
 
 	// For one destination at a time:
-	toNetwork []int       // how many gateways are between a network and it
-	toKind    []int       // the same for the gateways of a kind
-	nearer    []*gateways // by network: those one step nearer, once they are asked for
+	toNetwork []length    // how far it is from a network
+	toKind    []length    // how far from the gateways of a kind
+	nearer    []*gateways // by network: those by which the way is shortest, once they are asked for
 	queue     []int
+	heap      heap
 }
 
-const unreachable = math.MaxInt
+// port is a viface that the gateways of a kind have in a network.
+type port struct{ kind, viface int }
 
 // completeRoutes fills Plan.routes, and gives what is wrong.
 func (p *Plan) completeRoutes() []error {
-	g := &graph{Plan: p, in: make([][]int, len(p.networks)), vnodes: make([][]int, len(p.kinds)), sets: map[string]*gateways{}}
+	g := p.newGraph()
+	if problems := g.check(); problems != nil {
+		return problems
+	}
+	var to []netip.Prefix
+	ways := make([][]way, len(p.kinds))
+	for _, n := range p.bySubnet() {
+		if p.members[n] == 0 {
+			continue
+		}
+		to = append(to, p.networks[n].Subnet)
+		g.spread(n)
+		for k := range p.kinds {
+			ways[k] = append(ways[k], g.wayTo(n, k))
+		}
+	}
+	asked := p.withExplicit()
+	f := newForest(to)
+	p.routes = make([]kindRoutes, len(p.kinds))
+	for k := range p.routes {
+		for _, m := range f.merge(ways[k]) {
+			p.routes[k].merged = append(p.routes[k].merged, g.route(m.to, m.way))
+		}
+		for i, w := range ways[k] {
+			if asked[k] && w.leads() {
+				p.routes[k].plain = append(p.routes[k].plain, g.route(to[i], w))
+			}
+		}
+		ways[k] = nil
+	}
+	return nil
+}
+
+func (p *Plan) newGraph() *graph {
+	g := &graph{Plan: p, in: make([][]port, len(p.networks)), vnodes: make([][]int, len(p.kinds)), sets: map[string]*gateways{}}
 	for i, k := range p.kind {
 		if p.kinds[k].gateway {
 			g.vnodes[k] = append(g.vnodes[k], i)
@@ -79,49 +115,22 @@ func (p *Plan) completeRoutes() []error {
 		if len(g.vnodes[k]) == 0 { // a kind that was read may have none
 			continue
 		}
-		for _, n := range p.kinds[k].networks() {
-			g.in[n] = append(g.in[n], k)
+		for j, f := range p.kinds[k].vifaces {
+			if !slices.ContainsFunc(p.kinds[k].vifaces[:j], func(e kindViface) bool { return e.network == f.network }) {
+				g.in[f.network] = append(g.in[f.network], port{k, j})
+			}
 		}
 	}
-	if problems := g.check(); problems != nil {
-		return problems
-	}
-	p.routes = make([]kindRoutes, len(p.kinds))
-	for _, n := range p.bySubnet() {
-		if p.members[n] > 0 {
-			g.spread(n)
-			g.routesTo(n)
-		}
-	}
-	for k := range p.routes {
-		p.routes[k] = merge(p.routes[k].plain)
-	}
-	p.dropPlain()
-	return nil
+	return g
 }
 
-// dropPlain forgets unmerged routes that nobody asks for.
-func (p *Plan) dropPlain() {
+// withExplicit says which kinds have vnodes with explicit routes.
+func (p *Plan) withExplicit() []bool {
 	asked := make([]bool, len(p.kinds))
 	for i, k := range p.kind {
 		asked[k] = asked[k] || len(p.explicitOf(i)) > 0
 	}
-	for k := range p.routes {
-		if !asked[k] {
-			p.routes[k].plain = nil
-		}
-	}
-}
-
-// networks gives the networks that a kind is in, once each.
-func (k *kind) networks() []int {
-	var in []int
-	for _, f := range k.vifaces {
-		if !slices.Contains(in, f.network) {
-			in = append(in, f.network)
-		}
-	}
-	return in
+	return asked
 }
 
 // bySubnet gives the networks by address.
@@ -176,84 +185,66 @@ func few(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// spread computes toNetwork and toKind for one destination, breadth first.
-func (g *graph) spread(destination int) {
-	g.toNetwork = far(g.toNetwork, len(g.networks))
-	g.toKind = far(g.toKind, len(g.kinds))
-	g.nearer = slices.Grow(g.nearer[:0], len(g.networks))[:len(g.networks)]
-	clear(g.nearer)
-	g.toNetwork[destination] = 0
-	g.queue = append(g.queue[:0], destination)
-	for at := 0; at < len(g.queue); at++ {
-		n := g.queue[at]
-		for _, k := range g.in[n] {
-			if g.toKind[k] != unreachable {
-				continue
-			}
-			g.toKind[k] = g.toNetwork[n]
-			for _, f := range g.kinds[k].vifaces {
-				if g.toNetwork[f.network] == unreachable {
-					g.toNetwork[f.network] = g.toNetwork[n] + 1
-					g.queue = append(g.queue, f.network)
-				}
+// way is how vnodes of a kind send what is for a network: by which of their
+// vifaces, to which gateways. Equal ways are the same number.
+type way uint64
+
+const (
+	noWay  way = 0         // the network is out of reach
+	onLink way = 1<<64 - 1 // they are in it
+	setWay     = 1 << 32   // a viface counts this much, a set of gateways 1
+)
+
+// leads says whether the way takes a route.
+func (w way) leads() bool { return w != noWay && w != onLink }
+
+// wayTo gives the way to the destination of the last spread.
+func (g *graph) wayTo(destination, kind int) way {
+	best, shortest := -1, unreachable
+	for j, f := range g.kinds[kind].vifaces {
+		if f.network == destination {
+			return onLink
+		}
+		if d := g.toNetwork[f.network]; d != unreachable {
+			if d = d.plus(f.out, 0); d.less(shortest) {
+				best, shortest = j, d
 			}
 		}
 	}
-}
-
-// far is n times unreachable, in the memory of s if it is large enough.
-func far(s []int, n int) []int {
-	s = slices.Grow(s[:0], n)[:n]
-	for i := range s {
-		s[i] = unreachable
+	if best < 0 {
+		return noWay
 	}
-	return s
+	return way(best)*setWay + way(g.gatewaysIn(g.kinds[kind].vifaces[best].network).id) + 1
 }
 
-// routesTo adds the route to one network to every kind. A kind that is itself
-// in the network gets one without gateways: see merge.
-func (g *graph) routesTo(destination int) {
-	for k := range g.kinds {
-		vifaces := g.kinds[k].vifaces
-		best := -1
-		for j, f := range vifaces {
-			if best < 0 || g.toNetwork[f.network] < g.toNetwork[vifaces[best].network] {
-				best = j
-			}
-		}
-		if best < 0 {
-			continue
-		}
-		r := route{to: g.networks[destination].Subnet, viface: best}
-		if at := vifaces[best].network; at != destination {
-			r.via = g.gatewaysIn(at)
-		}
-		g.routes[k].plain = append(g.routes[k].plain, r)
-	}
+// route writes a way as a route.
+func (g *graph) route(to netip.Prefix, w way) route {
+	return route{to: to, viface: int(w / setWay), via: g.made[w%setWay-1]}
 }
 
-// gatewaysIn gives the gateways in a network that are one step nearer to the
-// destination of the last spread. Equal sets are the same pointer.
+// gatewaysIn gives the gateways in a network by which the way to the
+// destination of the last spread is shortest. Equal sets are the same pointer.
 func (g *graph) gatewaysIn(network int) *gateways {
 	if set := g.nearer[network]; set != nil {
 		return set
 	}
 	key := binary.AppendUvarint(nil, uint64(network))
 	var vnodes []int
-	for _, k := range g.in[network] {
-		if g.toKind[k] < g.toNetwork[network] {
-			key = binary.AppendUvarint(key, uint64(k))
-			vnodes = append(vnodes, g.vnodes[k]...)
+	for _, at := range g.in[network] {
+		if g.toKind[at.kind].plus(g.kinds[at.kind].vifaces[at.viface].in, 0) == g.toNetwork[network] {
+			key = binary.AppendUvarint(key, uint64(at.kind))
+			vnodes = append(vnodes, g.vnodes[at.kind]...)
 		}
 	}
 	set := g.sets[string(key)]
 	if set == nil {
-		set = &gateways{network: network}
+		set = &gateways{id: len(g.made), network: network}
 		slices.Sort(vnodes)
 		for _, i := range vnodes {
 			set.hosts = append(set.hosts, g.hostIn(i, network))
 		}
 		g.sets[string(key)] = set
+		g.made = append(g.made, set)
 	}
 	g.nearer[network] = set
 	return set
@@ -267,41 +258,4 @@ func (p *Plan) hostIn(vnode, network int) uint32 {
 		}
 	}
 	return 0
-}
-
-// merge takes the vnode's own networks, those on-link, out of its routes, and
-// makes one of two that are the halves of one destination and lead the same
-// way, as often as it can. An own network goes with any half: it is more
-// specific than the whole, so the whole does not touch it.
-func merge(all []route) kindRoutes {
-	var out kindRoutes
-	for _, r := range all {
-		if r.via != nil {
-			out.plain = append(out.plain, r)
-		}
-		out.merged = append(out.merged, r)
-		for n := len(out.merged); n >= 2; n-- {
-			whole, ok := join(out.merged[n-2], out.merged[n-1])
-			if !ok {
-				break
-			}
-			out.merged = append(out.merged[:n-2], whole)
-		}
-	}
-	out.merged = slices.Clip(slices.DeleteFunc(out.merged, func(r route) bool { return r.via == nil }))
-	return out
-}
-
-// join makes one route of two, if they are halves of it.
-func join(a, b route) (route, bool) {
-	if a.via == nil {
-		a.viface, a.via = b.viface, b.via
-	} else if b.via != nil && (a.via != b.via || a.viface != b.viface) {
-		return route{}, false
-	}
-	whole := netip.PrefixFrom(a.to.Addr(), a.to.Bits()-1).Masked()
-	if a.to.Bits() != b.to.Bits() || a.to == b.to || !whole.Contains(b.to.Addr()) {
-		return route{}, false
-	}
-	return route{whole, a.viface, a.via}, true
 }

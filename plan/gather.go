@@ -175,8 +175,12 @@ func (m *maker) kindOf(t *topo.Template) (kind, string) {
 	var key strings.Builder
 	fmt.Fprint(&key, t.Weight, t.Gateway, t.Attach)
 	for _, f := range t.Vifaces {
-		k.vifaces = append(k.vifaces, kindViface{name: f.Name, network: m.network[f.Network]})
-		fmt.Fprintf(&key, "\n%d %s", f.Network, f.Name)
+		v := kindViface{name: f.Name, network: m.network[f.Network]}
+		if m.metric == topo.MetricDelay {
+			v.measure(t, &f)
+		}
+		k.vifaces = append(k.vifaces, v)
+		fmt.Fprintf(&key, "\n%d %s %d %d", f.Network, f.Name, v.out, v.in)
 	}
 	return k, key.String()
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"myriad/nodeset"
 	"myriad/program"
@@ -32,6 +33,7 @@ type Plan struct {
 	platform string
 	fabric   program.Fabric
 	complete bool              // routes between all networks
+	metric   topo.Metric       // what makes them short
 	networks []program.Network // by ID
 	pnodes   []Pnode           // by number; one without a name is a number that is free
 	kinds    []kind
@@ -76,7 +78,8 @@ type kind struct {
 
 type kindViface struct {
 	name    string
-	network int // index into Plan.networks
+	network int           // index into Plan.networks
+	out, in time.Duration // delays by which ways are measured, where they can matter
 }
 
 // givenMAC is the MAC of a viface for which the topology gives one.
@@ -135,7 +138,7 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 		return nil, err
 	}
 	m := &maker{
-		Plan:       Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, groups: t.Groups},
+		Plan:       Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, metric: t.Metric, groups: t.Groups},
 		topo:       t,
 		rackVnodes: o.RackVnodes,
 		previous:   o.Previous,
