@@ -25,7 +25,7 @@ func TestTrunkNames(t *testing.T) {
 }
 
 func TestPlatformFiles(t *testing.T) {
-	for _, name := range []string{"spine", "hosts", "hosts.new", "program.cbor", "program.cbor.new", "rack-0.sock", "rack-17.log", "rack-0.sock.99", "lock"} {
+	for _, name := range []string{"spine", "hosts", "hosts.new", "program.cbor", "program.cbor.new", "links.cbor", "rack-0.sock", "rack-17.log", "rack-0.sock.99", "lock"} {
 		if !platformFile(name) {
 			t.Errorf("%s is not known as ours", name)
 		}

@@ -137,7 +137,7 @@ func (p *Pnode) inhabited(platform string) bool {
 
 // platformFile says whether a file in a platform's directory is Myriad's.
 func platformFile(name string) bool {
-	for _, own := range []string{"spine", "hosts", "program.cbor", "rack-"} {
+	for _, own := range []string{"spine", "hosts", "program.cbor", "links.cbor", "rack-"} {
 		if name == own || strings.HasPrefix(name, own) && (strings.HasSuffix(own, "-") || strings.HasPrefix(name, own+".")) {
 			return true
 		}
