@@ -63,8 +63,12 @@ type Config struct {
 	RunDir  string // where the journals and the sockets of racks are
 	Version string
 	Pnode   Pnode
-	Racks   Racks                            // nil: the sockets in RunDir
-	Logf    func(format string, args ...any) // nil: silent
+	Racks   Racks // nil: the sockets in RunDir
+	// Calibrate is called before links get conditions: it sees to it that the
+	// pnode knows what its own path costs, and says so if that takes a moment.
+	// nil: the pnode knows, or goes without.
+	Calibrate func(ctx context.Context, say func(doing string)) error
+	Logf      func(format string, args ...any) // nil: silent
 }
 
 // pollEvery is how often the racks that have no process of their own, as
@@ -104,6 +108,7 @@ func Run(ctx context.Context, conn *bus.Conn, c Config) error {
 		return fmt.Errorf("start agent: %w", err)
 	}
 	a.watch.Go(a.poll)
+	a.watch.Go(a.watchLinks)
 	<-ctx.Done()
 	return errors.Join(bus.Publish(conn, bus.SubjectBye, c.Name), conn.Flush(context.WithoutCancel(ctx)))
 }
@@ -117,6 +122,8 @@ func (a *agent) serve() error {
 		bus.HandleStream(a.conn, on("observe"), a.observe),
 		bus.HandleStream(a.conn, on("exec"), a.exec),
 		bus.HandleStream(a.conn, on("probe"), a.probe),
+		bus.HandleStream(a.conn, on("shape"), a.shape),
+		bus.Handle(a.conn, on("links"), a.links),
 		bus.Handle(a.conn, on("counters"), func(_ context.Context, q bus.Platform) ([]program.Counter, error) {
 			return a.Pnode.Counters(q.Name)
 		}),
@@ -165,7 +172,7 @@ func (a *agent) adopt() error {
 		if h.last() != nil {
 			continue
 		}
-		if h.wanted, err = readJournal(a.RunDir, name); err != nil {
+		if h.wanted, h.shaped, err = readJournal(a.RunDir, name); err != nil {
 			a.Logf("agent %s: adopt %s: %v", a.Name, name, err)
 		}
 		a.look(h)

@@ -21,8 +21,11 @@ type held struct {
 
 	mu      sync.Mutex
 	wanted  map[uint32]int // vnodes by rack, as journalled
+	shaped  bool           // its links have conditions, as journalled
 	report  *program.Report
 	watched map[uint32]*watch
+
+	loads overloads
 }
 
 // watch is one rack process that is watched.

@@ -55,8 +55,11 @@ func (a *agent) match(ctx context.Context, platform string, encoded []byte, s *b
 		return &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: err.Error(), Remedy: "the run directory must be writable and have room"}
 	}
 	h.mu.Lock()
-	h.wanted = wants(p)
+	h.wanted, h.shaped = wants(p), p.Links != nil
 	h.mu.Unlock()
+	if p.Links != nil {
+		a.calibrate(ctx, func(doing string) { _ = s.Send(bus.Progress{Doing: doing}) }) // whoever asked may be gone
+	}
 	report, err := a.change(h, s, func(progress func(int)) (*program.Report, error) {
 		return a.Pnode.Apply(ctx, p, progress)
 	})

@@ -21,18 +21,23 @@ import (
 //	<pnode>.counters        Platform, answered by []program.Counter
 //	<pnode>.exec     stream Platform, then []Share and a rack.ExecRequest, then any
 //	                        rack.Inputs from the coordinator; rack.Replies from the agent
+//	overload Overload       a pnode cannot keep what it promised, or can again
 //	<pnode>.shape    stream Shape, then the bytes of a program.Links from the
-//	                        coordinator; program.Shaped from the agent
+//	                        coordinator, none at all for no conditions;
+//	                        program.Shaped from the agent. Anything more from the
+//	                        coordinator before that says that it is not wanted
+//	                        any more, if it is not in force yet.
 //	<pnode>.links           Platform, answered by program.LinkStats
 //	<pnode>.probe    stream Platform, then for each rack a Share and a
 //	                        rack.ProbeRequest; rack.Replies from the agent
 
 // SubjectWho and the others are the subjects of announcements.
 var (
-	SubjectWho   = Subject("who")
-	SubjectHello = Subject("hello")
-	SubjectBye   = Subject("bye")
-	SubjectRacks = Subject("racks")
+	SubjectWho      = Subject("who")
+	SubjectHello    = Subject("hello")
+	SubjectBye      = Subject("bye")
+	SubjectRacks    = Subject("racks")
+	SubjectOverload = Subject("overload")
 )
 
 // SubjectOf is the subject of a call to the agent of a pnode.
@@ -62,9 +67,19 @@ type Shape struct {
 	At   time.Time // when; zero: at once
 }
 
+// Overload tells that a stretch in which a pnode could not keep what it
+// promised has begun, or ended.
+type Overload struct {
+	Platform string
+	Pnode    string
+	Ended    bool
+	program.Overload
+}
+
 // Progress is how far an agent has come.
 type Progress struct {
 	Count  int              `cbor:",omitempty"` // vnodes up, or left to remove
+	Doing  string           `cbor:",omitempty"` // what takes a moment, beside that
 	Report *program.Report  `cbor:",omitempty"` // what is, at the end
 	Err    *program.Problem `cbor:",omitempty"` // why it ended early
 }

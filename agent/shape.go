@@ -1,0 +1,100 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"myriad/bus"
+	"myriad/program"
+)
+
+// shape puts other conditions of a platform's links into force. They are
+// journalled first, so that an agent that comes after this one knows them.
+func (a *agent) shape(ctx context.Context, q bus.Shape, s *bus.Stream) error {
+	// The time between is what counts, and whoever sets the clock does not
+	// change it.
+	now := time.Now()
+	at := q.At
+	if !at.IsZero() {
+		at = now.Add(at.Sub(now))
+	}
+	encoded, err := s.RecvBytes()
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s.Go(func() {
+		_, _ = s.RecvBytes() // whatever it is, it says stop
+		stop()
+	})
+	shaped, err := a.shapeTo(ctx, q.Name, encoded, at)
+	if err != nil {
+		return err
+	}
+	return s.Send(shaped)
+}
+
+func (a *agent) shapeTo(ctx context.Context, platform string, encoded []byte, at time.Time) (*program.Shaped, error) {
+	var l *program.Links
+	if len(encoded) > 0 {
+		l = new(program.Links)
+		if err := bus.Decode(encoded, l); err != nil {
+			return nil, err
+		}
+	}
+	h, err := a.occupy(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	defer h.vacate()
+	if r := h.last(); r == nil || len(r.Racks) == 0 {
+		a.release(h)
+		return nil, &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: fmt.Sprintf("change links of %q", platform), Cause: "it is not on this pnode"}
+	}
+	if l != nil {
+		a.calibrate(ctx, func(string) {})
+	}
+	undo, err := writeLinks(a.RunDir, platform, encoded)
+	if err != nil {
+		return nil, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: err.Error(), Remedy: "the run directory must be writable and have room"}
+	}
+	shaped, err := a.Pnode.Shape(ctx, platform, l, at)
+	if err != nil {
+		a.complain(undo())
+		return nil, err
+	}
+	h.mu.Lock()
+	h.shaped = l != nil
+	h.mu.Unlock()
+	return shaped, nil
+}
+
+// calibrate sees to it that the pnode knows what its own path costs. Where
+// that cannot be found out, links are as true as they are without.
+func (a *agent) calibrate(ctx context.Context, say func(string)) {
+	if a.Calibrate == nil {
+		return
+	}
+	if err := a.Calibrate(ctx, say); err != nil {
+		a.Logf("agent %s: measure what the path costs: %v", a.Name, err)
+	}
+}
+
+// links tells how true the links of a platform are.
+func (a *agent) links(ctx context.Context, q bus.Platform) (*program.LinkStats, error) {
+	a.mu.Lock()
+	h := a.platforms[q.Name]
+	a.mu.Unlock()
+	if h == nil {
+		return nil, &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: fmt.Sprintf("look at links of %q", q.Name), Cause: "it is not on this pnode"}
+	}
+	stats, err := a.Pnode.LinkStats(ctx, q.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := *stats
+	out.Overloads = h.loads.list()
+	return &out, nil
+}
