@@ -21,10 +21,10 @@ type length struct {
 // delays can be of one kind.
 func (v *kindViface) measure(t *topo.Template, f *topo.Viface) {
 	if f.Out != nil && (t.Gateway || len(t.Vifaces) > 1) {
-		v.out = max(f.Out.Delay, 0)
+		v.out = min(max(f.Out.Delay, 0), maxMeasured)
 	}
 	if f.In != nil && t.Gateway {
-		v.in = max(f.In.Delay, 0)
+		v.in = min(max(f.In.Delay, 0), maxMeasured)
 	}
 }
 
@@ -34,7 +34,7 @@ func (k *kind) setDelays(all []time.Duration) error {
 	if len(all) == 0 {
 		return nil
 	}
-	if len(all) != 2*len(k.vifaces) || slices.Min(all) < 0 {
+	if len(all) != 2*len(k.vifaces) || slices.Min(all) < 0 || slices.Max(all) > maxMeasured {
 		return fmt.Errorf("%d delays are of %d vifaces", len(all), len(k.vifaces))
 	}
 	for j := range k.vifaces {
@@ -49,10 +49,12 @@ func (l length) less(m length) bool {
 	return l.delay < m.delay || l.delay == m.delay && l.hops < m.hops
 }
 
-// plus is longer by a delay and hops. It stays short of unreachable, whatever
-// the delays.
+// maxMeasured is the longest delay of a viface that counts: the sum of a way
+// through every gateway that there may be fits.
+const maxMeasured = time.Duration(math.MaxInt64 / (2 * MaxVnodes))
+
 func (l length) plus(delay time.Duration, hops int32) length {
-	return length{min(l.delay, math.MaxInt64-1-delay) + delay, l.hops + hops}
+	return length{l.delay + delay, l.hops + hops}
 }
 
 // spread computes toNetwork and toKind for one destination.
