@@ -49,12 +49,13 @@ func (l length) less(m length) bool {
 	return l.delay < m.delay || l.delay == m.delay && l.hops < m.hops
 }
 
-// maxMeasured is the longest delay of a viface that counts: the sum of a way
-// through every gateway that there may be fits.
-const maxMeasured = time.Duration(math.MaxInt64 / (2 * MaxVnodes))
+// maxMeasured is the longest delay of a viface that counts.
+const maxMeasured = time.Hour
 
+// plus is longer by a delay and hops. It stays short of unreachable, however
+// many hours come together.
 func (l length) plus(delay time.Duration, hops int32) length {
-	return length{l.delay + delay, l.hops + hops}
+	return length{min(l.delay, math.MaxInt64-1-delay) + delay, l.hops + hops}
 }
 
 // spread computes toNetwork and toKind for one destination.
