@@ -17,10 +17,10 @@ import (
 
 // Version is the version of the encoding. Coordinator and agent are the same
 // binary, so there is no need to read another.
-const Version = 1
+const Version = 2
 
 // MaxEncoded is the greatest length that Decode reads.
-const MaxEncoded = 256 << 20
+const MaxEncoded = 512 << 20
 
 var encMode, decMode = modes()
 
@@ -54,6 +54,7 @@ type wireProgram struct {
 	Racks    []Rack
 	Names    []wireNames
 	Remote   wirePlaces
+	Links    *wireLinks
 }
 
 type wireNetwork struct {
@@ -133,6 +134,9 @@ func (p *Program) Encode() []byte {
 		w.Names[i] = wireNames{Prefix: n.Prefix, Suffix: n.Suffix, First: n.First, Width: n.Width,
 			Count: n.Count, Literal: n.Literal, Addr: number(n.Addr)}
 	}
+	if p.Links != nil {
+		w.Links = wireOf(p.Links)
+	}
 	data, err := encMode.Marshal(&w)
 	if err != nil {
 		panic(fmt.Sprintf("encode program: %v", err)) // plain data always encodes
@@ -182,7 +186,9 @@ func (w *wireProgram) program() (*Program, error) {
 			Count: n.Count, Literal: n.Literal, Addr: address(n.Addr)}
 	}
 	var err error
-	p.Remote, err = w.Remote.places()
+	if p.Remote, err = w.Remote.places(); err == nil && w.Links != nil {
+		p.Links, err = w.Links.links()
+	}
 	return p, err
 }
 

@@ -43,13 +43,19 @@ func TestCodecGolden(t *testing.T) {
 		}},
 		Names:  []NameRange{{Prefix: "a", First: 1, Count: 2, Addr: netip.MustParseAddr("10.0.0.1")}},
 		Remote: []PlaceRange{{Network: 1, Host: 3, Count: 4, Pnode: 1}},
+		Links: &Links{Seed: 7, Conditions: []Condition{{Delay: 9, Rate: 300, ECN: true}}, Classes: 1, Matrix: []PairWord{5},
+			Vifaces: []LinkRange{{Network: 1, Host: 1, Count: 2, Class: 1, Out: 1}, {Network: 1, Host: 4, Count: 1}},
+			Pairs:   []Pair{{Network: 1, From: 1, To: 4, Word: PairIndexed | 1}},
+			Traces:  []Trace{{Name: "t", Period: 300, At: []uint32{1, 300}}}},
 	}
 	if err := p.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	const want = "01876464656d6f62703100818601636c616e1a0a00000018181905dcf5818600820001" +
+	const want = "02886464656d6f62703100818601636c616e1a0a00000018181905dcf5818600820001" +
 		"6561310a6132420104888200018200008164657468308200008201018201024c000000000000060000000009420001" +
-		"84810181004100811a0a0000018187616160010002f41a0a000001848101810381048101"
+		"84810181004100811a0a0000018187616160010002f41a0a000001848101810381048101" +
+		"880782018f410940404040404040404042ac024040404102870242010042010142010042010042010040014405000000850141014101410445818080800880" +
+		"8183617419012c4301ab02"
 	got := hex.EncodeToString(p.Encode())
 	if got != want {
 		t.Errorf("encoding is now\n%s\nwant\n%s", got, want)

@@ -199,12 +199,13 @@ type ProgramDiff struct {
 	Fabric         bool       // the forwarding plane itself is another: nothing can stay
 	Names          bool       // the hosts file changes
 	Remote         bool       // the places of other pnodes' vifaces change
+	Links          bool       // the conditions of links change
 }
 
 // Empty says whether there is nothing to do.
 func (d *ProgramDiff) Empty() bool {
 	return len(d.RemoveNetworks)+len(d.ChangeNetworks)+len(d.MakeNetworks)+len(d.RemoveRacks)+len(d.Racks) == 0 &&
-		!d.Fabric && !d.Names && !d.Remote
+		!d.Fabric && !d.Names && !d.Remote && !d.Links
 }
 
 // DiffPrograms gives what turns have into want. A network is the same one for
@@ -215,6 +216,7 @@ func DiffPrograms(have, want *Program) ProgramDiff {
 		Fabric: have.Fabric != want.Fabric,
 		Names:  !slices.Equal(have.Names, want.Names),
 		Remote: !slices.Equal(have.Remote, want.Remote),
+		Links:  !have.Links.Equal(want.Links),
 	}
 	stale := map[uint16]bool{}
 	for h, w := range pairs(have.Networks, want.Networks, func(a, b Network) int { return cmp.Compare(a.ID, b.ID) }) {

@@ -1,6 +1,20 @@
 package program
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
+
+// LatenessBucket gives the bucket of LinkStats.Lateness that a lateness is
+// counted in.
+func LatenessBucket(late time.Duration) int {
+	us := uint64(max(late/time.Microsecond, 0))
+	if us < 4 {
+		return int(us)
+	}
+	power := bits.Len64(us) - 1
+	return min(4*(power-1)+int(us>>(power-2))-4, LatenessBuckets-1)
+}
 
 // LatenessQuantile is the lateness that a share q of the counted frames does
 // not exceed, as exactly as the buckets of LinkStats.Lateness tell; 0 if no

@@ -14,7 +14,7 @@ type Links struct {
 	Vifaces    []LinkRange    // sorted by Network and Host, disjoint; whoever is in none has no conditions
 	Classes    uint32         // classes are numbered from 1; class 0 has no conditions of pairs but those in Pairs
 	Matrix     []PairWord     // Classes × Classes: what goes from class i to class j is at (i-1)*Classes + j-1
-	Pairs      []Pair         // exceptions from the matrix, sorted by Network, From and To
+	Pairs      []Pair         // exceptions from the matrix, sorted by Network, From and To; both hosts are in a range, be it an empty one
 	Tables     []Distribution // of jitter
 	Traces     []Trace        // of capacity
 }
@@ -134,7 +134,7 @@ func (c *Calibration) Base() time.Duration {
 type LinkStats struct {
 	Holder      string       `json:"holder"` // wheel, fq, or none where nothing is held
 	Calibration *Calibration `json:"calibration,omitempty"`
-	Lateness    []uint64     `json:"lateness"` // frames by how late they left the holder: see LatenessOf
+	Lateness    []uint64     `json:"lateness"` // frames by how late they left the holder: see LatenessBucket
 	Held        uint64       `json:"held"`     // frames in the holder now
 	HeldMost    uint64       `json:"held_most"`
 	Bytes       uint64       `json:"bytes"`          // of frames in the holder now

@@ -71,6 +71,7 @@ func (p *Program) WriteText(w io.Writer) error {
 		n := networks[r.Network]
 		fmt.Fprintf(b, "remote %s %s - %s on pnode %d\n", n.Name, n.Addr(r.Host), n.Addr(r.Host+r.Count-1), r.Pnode)
 	}
+	p.Links.writeText(b, networks)
 	return b.Flush()
 }
 

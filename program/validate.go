@@ -35,7 +35,7 @@ func (p *Program) Validate() error {
 	c.unique()
 	c.names()
 	c.remote()
-	return errors.Join(c.problems...)
+	return errors.Join(append(c.problems, p.Links.Validate())...)
 }
 
 // checker gathers what is wrong with a program, and what must be unique
