@@ -29,6 +29,7 @@ type loop struct {
 	poll     [2]unix.PollFd
 	timeout  unix.Timespec
 	readable bool  // there may be something to be read
+	down     bool  // the device is
 	used     bool  // there may be memory to be given back, at
 	trimAt   int64 // if that is not 0
 	tally    tally
@@ -46,6 +47,8 @@ const (
 	bufferSize = maxBlock
 	// trimEvery is how long memory is kept that is not needed.
 	trimEvery = int64(time.Second)
+	// lookEvery is how often it looks whether a device that is down is gone.
+	lookEvery = int64(100 * time.Millisecond)
 	// lateBy is what Stats.Late goes by, in ticks.
 	lateBy = int64(time.Millisecond) >> tickShift
 	// rounds is how many batches are sent before it looks for new frames.
@@ -83,7 +86,7 @@ func (l *loop) free() {
 
 // run is the life of the wheel, until it is closed or its device is gone.
 func (l *loop) run(*netns.Thread) error {
-	defer l.thread.calm()
+	defer l.end()
 	if note := l.thread.hurry(); note != "" {
 		l.w.remark(note)
 	}
@@ -102,6 +105,13 @@ func (l *loop) run(*netns.Thread) error {
 		}
 	}
 	return nil
+}
+
+// end drops what is held.
+func (l *loop) end() {
+	l.thread.calm()
+	l.store.reset()
+	l.publish()
 }
 
 // publish makes the tally visible to others.
@@ -129,10 +139,7 @@ func (l *loop) receive() error {
 	case unix.EINTR:
 		return nil
 	case unix.ENETDOWN:
-		if gone(l.fd, l.device) {
-			return ErrGone
-		}
-		return nil
+		return l.look()
 	default: // a frame that has no virtio-net header
 		l.tally.failed++
 		return nil
@@ -143,6 +150,17 @@ func (l *loop) receive() error {
 	l.tally.frames += uint64(n)
 	for i := range n {
 		l.keep(i, now)
+	}
+	return nil
+}
+
+// look looks what has become of the device. The kernel tells that it goes down,
+// but nothing more when it is removed thereupon.
+func (l *loop) look() error {
+	state := stateOf(l.fd, l.device)
+	l.down = state != linkUp
+	if state == linkGone {
+		return ErrGone
 	}
 	return nil
 }
@@ -215,10 +233,7 @@ func (l *loop) send(n int) error {
 			}
 		case unix.ENETDOWN, unix.ENXIO, unix.ENODEV:
 			l.tally.failed += uint64(n - i)
-			if gone(l.fd, l.device) {
-				return ErrGone
-			}
-			return nil
+			return l.look()
 		}
 		l.tally.failed++
 		i++
@@ -251,6 +266,9 @@ func (l *loop) wait() error {
 	}
 	if l.used {
 		left = min(left, l.trimAt-now)
+	}
+	if l.down {
+		left = min(left, lookEvery)
 	}
 	return l.sleep(now, left)
 }
@@ -292,5 +310,8 @@ func (l *loop) sleep(now, left int64) error {
 		return fmt.Errorf("wait for packets: %w", err)
 	}
 	l.readable = l.poll[0].Revents != 0
+	if l.down {
+		return l.look()
+	}
 	return nil
 }

@@ -107,11 +107,30 @@ func (v *messages) send(fd, i, n int) (int, unix.Errno) {
 	return int(done), errno
 }
 
-// gone says whether the namespace of a socket has no link of an index.
-func gone(fd int, device int32) bool {
-	// struct ifreq: a name, and here an index
-	var req [40]byte
-	*(*int32)(unsafe.Pointer(&req[unix.IFNAMSIZ])) = device
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCGIFNAME, uintptr(unsafe.Pointer(&req)))
-	return errno == unix.ENODEV
+// linkState is what a wheel must know of its device.
+type linkState uint8
+
+const (
+	linkUp linkState = iota
+	linkDown
+	linkGone
+)
+
+// stateOf gives the state of the link of an index in the namespace of a socket.
+func stateOf(fd int, device int32) linkState {
+	var req struct { // struct ifreq
+		name  [unix.IFNAMSIZ]byte
+		value [24]byte // the link's index, and its flags
+	}
+	*(*int32)(unsafe.Pointer(&req.value)) = device
+	for _, op := range []uintptr{unix.SIOCGIFNAME, unix.SIOCGIFFLAGS} {
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), op, uintptr(unsafe.Pointer(&req)))
+		if errno == unix.ENODEV {
+			return linkGone
+		}
+	}
+	if *(*uint16)(unsafe.Pointer(&req.value))&unix.IFF_UP == 0 {
+		return linkDown
+	}
+	return linkUp
 }
