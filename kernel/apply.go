@@ -27,6 +27,7 @@ func (p *Pnode) Apply(ctx context.Context, want *program.Program, progress func(
 		return nil, problemError("lock "+want.Platform, err)
 	}
 	defer unlock()
+	p.knowProgram(want)
 	a := &apply{p: p, want: want, progress: progress, up: make([]int, len(want.Racks))}
 	err = a.run(ctx)
 	a.report.Platform, a.report.Pnode = want.Platform, want.Pnode
@@ -50,9 +51,11 @@ func check(want *program.Program) error {
 		}
 	}
 	if want.Fabric == program.FabricBridge {
-		return checkPorts(want)
+		if err := checkPorts(want); err != nil {
+			return err
+		}
 	}
-	return nil
+	return checkLinks(want)
 }
 
 // checkPorts refuses what Linux bridges have no ports for: in a rack one for
@@ -111,7 +114,9 @@ func (a *apply) run(ctx context.Context) error {
 			{"remove racks", a.removeRacks},
 			{"start racks", a.startRacks},
 			{"make trunks", a.join},
+			{"set link conditions", a.links},
 			{"make vnodes", a.vnodes},
+			{"remove link conditions", a.unhold},
 		})
 		if ctx.Err() != nil || deaths == mostDeaths || !a.died(ctx, err) {
 			return err
@@ -364,12 +369,37 @@ func (a *apply) join(context.Context) error {
 	return err
 }
 
+// links has conditions enforced, before anybody who has some can send.
+func (a *apply) links(ctx context.Context) error {
+	if a.want.Links == nil {
+		return nil
+	}
+	writes, problems, err := a.p.impose(ctx, a.spine, a.want, a.racks)
+	a.report.Writes += uint64(writes)
+	a.report.Problems = append(a.report.Problems, problems...)
+	return err
+}
+
+// unhold takes away what enforced conditions, if there are none any more.
+func (a *apply) unhold(ctx context.Context) error {
+	if a.want.Links != nil {
+		return nil
+	}
+	writes, err := a.p.unhold(ctx, a.spine, a.racks)
+	a.report.Writes += uint64(writes)
+	return err
+}
+
 // vnodes has every rack match its share, while the fabric is told who is
-// where.
+// where, if that was not done before.
 func (a *apply) vnodes(ctx context.Context) error {
 	told := make(chan error, 1)
 	go func() {
-		writes, err := a.spine.forward(a.want, a.racks)
+		if a.want.Links != nil {
+			told <- nil
+			return
+		}
+		writes, err := a.p.forward(ctx, a.spine, a.want, a.racks)
 		a.mu.Lock()
 		a.report.Writes += uint64(writes)
 		a.mu.Unlock()

@@ -24,13 +24,7 @@ func (p *Pnode) Counters(platform string) ([]program.Counter, error) {
 		return nil, problemError("read counters", err)
 	}
 	defer s.close()
-	var ends []int32
-	for name, l := range s.links {
-		if _, network, ok := trunkOf(name); ok && network == 0 {
-			ends = append(ends, l.Index)
-		}
-	}
-	f, _, err := fabric.Find(s.conn, ends)
+	f, _, err := fabric.Find(s.conn, s.trunkEnds())
 	if err != nil || f == nil {
 		return nil, err
 	}

@@ -63,6 +63,16 @@ var probes = []probe{
 		Remedy: "modprobe sch_ingress; or use fabric: bridge"}, inScratch(tryClsact)},
 	{Feature{Name: "eBPF with redirect_peer and loops", Since: "5.17", Needed: true, For: "the fabric",
 		Remedy: "a newer kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF; or use fabric: bridge"}, tryBPF},
+	{Feature{Name: "fq qdisc", Since: "5.8", For: "holding packets until they are due, for all racks in one place",
+		Remedy: "modprobe sch_fq; else a wheel in each rack process holds them"}, inScratch(tryFQ)},
+	{Feature{Name: "bpf_skb_set_tstamp", Since: "5.18", For: "telling fq when a packet is due",
+		Remedy: "a newer kernel; else a wheel in each rack process holds packets"}, tryTimestamp},
+	{Feature{Name: "packet sockets with virtio-net headers", Since: "2.6.27", For: "holding packets by wheels, those of segmentation offload whole",
+		Remedy: "a kernel with CONFIG_PACKET; else packets can be held by fq only"}, tryPacket},
+	{Feature{Name: "SCHED_FIFO", Since: "2.0", For: "wheels that are on time beside other work",
+		Remedy: "allow real-time scheduling (CAP_SYS_NICE; with cgroup v1, cpu.rt_runtime_us); else wheels run as any other process, and later"}, tryFIFO},
+	{Feature{Name: "membarrier", Since: "4.3", For: "changing conditions again within a second",
+		Remedy: "a kernel with CONFIG_MEMBARRIER; else such a change waits until the one before is some time ago"}, tryMembarrier},
 	{Feature{Name: "cgroup v2", Since: "4.5", For: "finding and ending everything that is ours",
 		Remedy: "a v1 hierarchy serves, with a slower loop"}, tryCgroup},
 }
@@ -145,6 +155,58 @@ func tryBPF() error {
 		if err := features.HaveProgramHelper(ebpf.SchedCLS, helper); err != nil {
 			return fmt.Errorf("%s: %w", helper, err)
 		}
+	}
+	return nil
+}
+
+func tryFQ(c *rtnl.Conn) error {
+	var b rtnl.Batch
+	b.NewLink(&rtnl.Link{Index: 10, Name: "a", Kind: rtnl.Veth, Peer: &rtnl.Link{Name: "b"}})
+	b.SetFQ(10, &shaperFQ)
+	return c.Do(&b)
+}
+
+func tryTimestamp() error {
+	err := features.HaveProgramHelper(ebpf.SchedCLS, asm.FnSkbSetTstamp)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", asm.FnSkbSetTstamp, err)
+	}
+	return err
+}
+
+// tryPacket asks for what a wheel asks for.
+func tryPacket() error {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1)
+}
+
+// tryFIFO has a thread scheduled as a wheel's is, for a moment.
+func tryFIFO() error {
+	return netns.Run(func(*netns.Thread) error {
+		was, err := unix.SchedGetAttr(0, 0)
+		if err != nil {
+			return err
+		}
+		if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}, 0); err != nil {
+			return err
+		}
+		return unix.SchedSetAttr(0, was, 0)
+	})
+}
+
+// tryMembarrier asks for the command that waits for programs that run.
+func tryMembarrier() error {
+	const query, global = 0, 1
+	commands, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, query, 0, 0)
+	switch {
+	case errno != 0:
+		return errno
+	case commands&global == 0:
+		return unix.EOPNOTSUPP
 	}
 	return nil
 }

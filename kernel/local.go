@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel/netns"
-	"myriad/kernel/wheel"
 	"myriad/program"
 )
 
@@ -22,6 +21,7 @@ type LocalRack struct {
 	ipv6  bool                  // this kernel has IPv6, which must be kept quiet
 
 	applying sync.Mutex // held by Apply, Observe and Close
+	holding  holding    // the rack's wheel, if it has one
 
 	mu     sync.RWMutex // of what follows
 	vnodes map[string]*vnode
@@ -113,12 +113,6 @@ func (l *LocalRack) Enter(t *netns.Thread, name string) (bool, error) {
 	return true, t.Enter(v.ns)
 }
 
-// Hold makes the rack's wheel as it is wanted. See Rack.
-func (l *LocalRack) Hold(context.Context, *HoldSpec) error { return nil }
-
-// Held tells what the rack's wheel has done. See Rack.
-func (l *LocalRack) Held(context.Context) (*wheel.Stats, error) { return nil, nil }
-
 // Close kills what runs in the vnodes and lets go of every namespace. The
 // kernel takes their links down by itself.
 func (l *LocalRack) Close() error {
@@ -131,7 +125,7 @@ func (l *LocalRack) Close() error {
 	for _, v := range l.slots {
 		all = append(all, v)
 	}
-	err := l.drop(all)
+	err := errors.Join(l.holding.end(), l.drop(all))
 	unix.Close(l.ns)
 	l.closed = true
 	return err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,6 +42,11 @@ type Pnode struct {
 
 	mu    sync.Mutex
 	known map[string]map[uint32]program.RackReport // as of the last Apply
+
+	programs   map[string]*program.Program // that platforms were last given; never changed
+	linkers    map[string]*linker
+	calibrated *program.Calibration
+	heldMost   map[string]uint64 // frames in the fq of a platform that were seen
 }
 
 // Open looks at the machine and changes nothing.
@@ -56,7 +62,8 @@ func Open(c Config) (*Pnode, error) {
 	if c.Racks == nil {
 		c.Racks = &LocalRacks{}
 	}
-	p := &Pnode{Config: c, instance: Instance(c.RunDir), sysctls: machineSysctls(), known: map[string]map[uint32]program.RackReport{}}
+	p := &Pnode{Config: c, instance: Instance(c.RunDir), sysctls: machineSysctls(), known: map[string]map[uint32]program.RackReport{},
+		programs: map[string]*program.Program{}, linkers: map[string]*linker{}, heldMost: map[string]uint64{}}
 	switch tree, err := cgroup.Find(); {
 	case err == nil:
 		g := tree.Instance(p.instance)
@@ -137,7 +144,7 @@ func (p *Pnode) inhabited(platform string) bool {
 
 // platformFile says whether a file in a platform's directory is Myriad's.
 func platformFile(name string) bool {
-	for _, own := range []string{"spine", "hosts", "program.cbor", "links.cbor", "rack-"} {
+	for _, own := range []string{"spine", "hosts", journalFile, "links.cbor", linksFile, "rack-"} {
 		if name == own || strings.HasPrefix(name, own) && (strings.HasSuffix(own, "-") || strings.HasPrefix(name, own+".")) {
 			return true
 		}
@@ -167,7 +174,7 @@ func (p *Pnode) lock(ctx context.Context, platform string) (unlock func(), err e
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(ctx, f); err != nil {
+		if err := flock(ctx, f, lockPause); err != nil {
 			f.Close()
 			return nil, fmt.Errorf("wait for whoever else changes %s: %w", platform, err)
 		}
@@ -179,13 +186,13 @@ func (p *Pnode) lock(ctx context.Context, platform string) (unlock func(), err e
 }
 
 // flock locks a file against everybody else, unless ctx ends before.
-func flock(ctx context.Context, f *os.File) error {
+func flock(ctx context.Context, f *os.File, pause time.Duration) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err != unix.EWOULDBLOCK && err != unix.EINTR {
 			return err
 		}
-		if err := sleep(ctx, lockPause); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}

@@ -43,6 +43,7 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 		op   string
 		step func(context.Context, string) error
 	}{
+		{"end changes of links", p.dropLinks},
 		{"end processes in vnodes", p.endProcesses},
 		{"wait for the kernel", func(ctx context.Context, _ string) error { return drain(ctx, left) }},
 		{"end racks", p.endRacks},
@@ -59,9 +60,7 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 			return problemError(s.op+" of "+platform, err)
 		}
 	}
-	p.mu.Lock()
-	delete(p.known, platform)
-	p.mu.Unlock()
+	p.forgetPlatform(platform)
 	progress(0)
 	return nil
 }

@@ -135,39 +135,41 @@ func trunks(want *program.Program) map[trunk]bool {
 	return out
 }
 
-// prune removes the trunks and bridges that are not wanted, and the trunks of
-// racks that were lost: what is left of those may take a while to vanish.
+// prune removes the trunks, hold devices and bridges that are not wanted, and
+// those of racks that were lost: what is left of them may take a while to vanish.
 func (s *spine) prune(want *program.Program, lost map[uint32]bool) (writes int, err error) {
 	keep := trunks(want)
 	networks := map[uint16]bool{}
 	for t := range keep {
 		networks[t.network] = true
 	}
-	var b rtnl.Batch
+	var gone []string
 	for name, l := range s.links {
 		rack, network, ok := trunkOf(name)
-		gone := ok && l.Kind == rtnl.Veth && (!keep[trunk{rack, network}] || lost[rack])
-		gone = gone || l.Kind == rtnl.Bridge && !networks[uint16(l.Index-firstBridge)]
-		if gone {
-			b.SetLink(&rtnl.Link{Index: l.Index, Group: goneGroup, Label: name})
-			delete(s.links, name)
+		if hold, is := holdOf(name); is {
+			rack, network, ok = hold, 0, true
+		}
+		if ok && l.Kind == rtnl.Veth && (!keep[trunk{rack, network}] || lost[rack]) ||
+			l.Kind == rtnl.Bridge && !networks[uint16(l.Index-firstBridge)] {
+			gone = append(gone, name)
 		}
 	}
-	if b.Len() == 0 {
+	return s.remove(gone)
+}
+
+// remove removes links, all at the cost of one.
+func (s *spine) remove(names []string) (writes int, err error) {
+	if len(names) == 0 {
 		return 0, nil
+	}
+	var b rtnl.Batch
+	for _, name := range names {
+		b.SetLink(&rtnl.Link{Index: s.links[name].Index, Group: goneGroup, Label: name})
+		delete(s.links, name)
 	}
 	writes = b.Len()
 	b.DelGroup(goneGroup)
-	var first error
-	err = s.conn.DoEach(&b, func(_ int, e *rtnl.OpError) {
-		if e.Errno != unix.ENODEV && first == nil { // it vanished meanwhile, as it should
-			first = e
-		}
-	})
-	if err == nil {
-		err = first
-	}
-	return writes, err
+	return writes, doExcept(s.conn, &b, unix.ENODEV) // it vanished meanwhile, as it should
 }
 
 // join makes the trunks that are missing of the racks that live, and with
@@ -193,7 +195,7 @@ func living(want *program.Program, racks map[uint32]Rack) map[trunk]bool {
 }
 
 // forward has the trunks run the eBPF fabric of a program.
-func (s *spine) forward(want *program.Program, racks map[uint32]Rack) (writes int, err error) {
+func (s *spine) forward(want *program.Program, racks map[uint32]Rack, shaping *fabric.Shaping) (writes int, err error) {
 	if want.Fabric != program.FabricEBPF {
 		return 0, nil
 	}
@@ -204,7 +206,7 @@ func (s *spine) forward(want *program.Program, racks map[uint32]Rack) (writes in
 	if len(ends) == 0 {
 		return 0, nil
 	}
-	f, writes, err := fabric.Ensure(s.conn, ends, want, nil)
+	f, writes, err := fabric.Ensure(s.conn, ends, want, shaping)
 	if err != nil {
 		return writes, err
 	}

@@ -127,6 +127,21 @@ func (c *Client) Observe(ctx context.Context) (*program.Rack, error) {
 	return rack, err
 }
 
+// Hold makes the rack's wheel as it is wanted; nil ends it.
+func (c *Client) Hold(ctx context.Context, want *kernel.HoldSpec) error {
+	return c.call(ctx, &Request{Hold: &HoldRequest{Want: want}}, nil, func(*Reply) error { return nil })
+}
+
+// Held tells what the rack's wheel has done; nil if it has none.
+func (c *Client) Held(ctx context.Context) (*wheel.Stats, error) {
+	var stats *wheel.Stats
+	err := c.call(ctx, &Request{Held: &struct{}{}}, nil, func(r *Reply) error {
+		stats = r.Held
+		return nil
+	})
+	return stats, err
+}
+
 // Exec runs a command in vnodes of the rack and gives every frame of outputs
 // and exits to reply. Inputs are taken from input, which may be nil, until it
 // is closed. When ctx ends, or reply returns an error, what was started is
@@ -252,9 +267,3 @@ func (c *Client) isLost() bool {
 
 // Release lets go of the rack without ending it.
 func (c *Client) Release() { c.exit.close() }
-
-// Hold makes the rack's wheel as it is wanted. See kernel.Rack.
-func (c *Client) Hold(context.Context, *kernel.HoldSpec) error { return nil }
-
-// Held tells what the rack's wheel has done. See kernel.Rack.
-func (c *Client) Held(context.Context) (*wheel.Stats, error) { return nil, nil }

@@ -10,6 +10,7 @@ import (
 	"myriad/kernel"
 	"myriad/kernel/cgroup"
 	"myriad/kernel/netns"
+	"myriad/kernel/wheel"
 	"myriad/program"
 )
 
@@ -20,6 +21,9 @@ type Local interface {
 	Observe(ctx context.Context) (*program.Rack, error)
 	// Enter puts a thread into a vnode, and says whether there is such a one.
 	Enter(t *netns.Thread, vnode string) (bool, error)
+	// Hold and Held are those of kernel.Rack.
+	Hold(ctx context.Context, want *kernel.HoldSpec) error
+	Held(ctx context.Context) (*wheel.Stats, error)
 	Close() error
 }
 

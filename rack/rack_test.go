@@ -16,6 +16,7 @@ import (
 	"myriad/kernel"
 	"myriad/kernel/kerneltest"
 	"myriad/kernel/netns"
+	"myriad/kernel/wheel"
 	"myriad/program"
 )
 
@@ -77,6 +78,10 @@ func (n *namespaces) Enter(t *netns.Thread, name string) (bool, error) {
 	}
 	return true, t.Enter(fd)
 }
+
+func (n *namespaces) Hold(context.Context, *kernel.HoldSpec) error { return nil }
+
+func (n *namespaces) Held(context.Context) (*wheel.Stats, error) { return nil, nil }
 
 func (n *namespaces) Close() error {
 	n.mu.Lock()

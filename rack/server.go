@@ -177,6 +177,15 @@ func (s *server) answer(ctx context.Context, c *session, req *Request) {
 		last.Err = c.exec(ctx, req.Exec)
 	case req.Probe != nil:
 		last.Err = c.probe(ctx, req.Probe)
+	case req.Hold != nil:
+		last.Err = s.result("hold packets", s.Local.Hold(ctx, req.Hold.Want))
+		if req.Hold.Want == nil {
+			after = debug.FreeOSMemory
+		}
+	case req.Held != nil:
+		var err error
+		last.Held, err = s.Local.Held(ctx)
+		last.Err = s.result("count held packets", err)
 	case req.Close != nil:
 		after = s.stop
 	}
@@ -273,6 +282,14 @@ func (s *server) problem(kind program.Kind, op string, err error) *program.Probl
 		return p
 	}
 	return &program.Problem{Kind: kind, Rack: int32(s.Index), Op: op, Cause: err.Error()}
+}
+
+// result is the problem of something short that did not succeed, nil if it did.
+func (s *server) result(op string, err error) *program.Problem {
+	if err == nil {
+		return nil
+	}
+	return s.problem(program.KindInternal, fmt.Sprintf("%s in rack %d", op, s.Index), err)
 }
 
 // session is one call at work, as its rack sees it.
