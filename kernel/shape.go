@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel/fabric"
+	"myriad/kernel/netns"
 	"myriad/program"
 )
 
@@ -24,6 +25,9 @@ func (p *Pnode) Shape(ctx context.Context, platform string, l *program.Links, at
 		if err := l.Validate(); err != nil {
 			return nil, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "change links of " + platform, Cause: err.Error()}
 		}
+	}
+	if !netns.Pinned(p.spine(platform)) {
+		return nil, notUp(platform)
 	}
 	shaped, err := p.shape(ctx, platform, l, at)
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"myriad/program"
 )
@@ -20,6 +21,8 @@ type Pnode interface {
 	Platforms() ([]string, error)
 	Remove(ctx context.Context, platform string, progress func(left int)) error
 	Sweep(ctx context.Context) error
+	Shape(ctx context.Context, platform string, l *program.Links, at time.Time) (*program.Shaped, error)
+	LinkStats(ctx context.Context, platform string) (*program.LinkStats, error)
 }
 
 // Options are what an implementation can do beyond Pnode.
@@ -41,6 +44,12 @@ func Run(t *testing.T, open func(t *testing.T) Pnode, o Options) {
 		t.Run(shape.Name, func(t *testing.T) {
 			t.Run("apply", func(t *testing.T) { testApply(t, open(t), shape) })
 			t.Run("states", func(t *testing.T) { testStates(t, open(t), shape) })
+			if shape.Fabric == program.FabricBridge {
+				t.Run("links", func(t *testing.T) { testLinksBridge(t, open(t), shape) })
+				return
+			}
+			t.Run("links", func(t *testing.T) { testLinks(t, open(t), shape) })
+			t.Run("links-edit", func(t *testing.T) { testLinksEdit(t, open(t), shape) })
 		})
 	}
 	first := o.Shapes[0]
@@ -49,8 +58,11 @@ func Run(t *testing.T, open func(t *testing.T) Pnode, o Options) {
 	t.Run("sweep", func(t *testing.T) { testSweep(t, open(t), first) })
 	t.Run("cancel", func(t *testing.T) { testCancel(t, open(t), first) })
 	t.Run("invalid", func(t *testing.T) { testInvalid(t, open(t), first) })
+	t.Run("links-at", func(t *testing.T) { testLinksAt(t, open(t), first) })
+	t.Run("links-invalid", func(t *testing.T) { testLinksInvalid(t, open(t), first) })
 	if o.KillRack != nil {
 		t.Run("lost", func(t *testing.T) { testLost(t, open(t), first, o.KillRack) })
+		t.Run("links-lost", func(t *testing.T) { testLinksLost(t, open(t), first, o.KillRack) })
 	}
 }
 

@@ -36,6 +36,7 @@ type Pnode struct {
 type platform struct {
 	program *program.Program // tables outside the racks
 	racks   map[uint32]*rack
+	links   *program.Links // that are in force
 }
 
 type rack struct {
@@ -55,6 +56,9 @@ func (m *Pnode) Apply(ctx context.Context, p *program.Program, progress func(up 
 	if err := p.Validate(); err != nil {
 		return nil, err
 	}
+	if err := checkLinks(p); err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,6 +70,7 @@ func (m *Pnode) Apply(ctx context.Context, p *program.Program, progress func(up 
 		m.writes++
 	}
 	have.program = p
+	m.setLinks(have, p.Links)
 	m.removeRacks(have, p)
 	problems, err := m.applyRacks(ctx, have, p, progress)
 	report := m.report(p.Platform, have)
