@@ -52,15 +52,7 @@ func (p Peer) borrow() (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	msgs, err := unix.ParseSocketControlMessage(rights[:n])
-	if err != nil || len(msgs) != 1 {
-		return -1, fmt.Errorf("borrow a socket: %d messages, %v", len(msgs), err)
-	}
-	fds, err := unix.ParseUnixRights(&msgs[0])
-	if err != nil || len(fds) != 1 {
-		return -1, fmt.Errorf("borrow a socket: %d descriptors, %v", len(fds), err)
-	}
-	return fds[0], nil
+	return oneRight(rights[:n])
 }
 
 // ends are the sockets of both ends, connected to each other.

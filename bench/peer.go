@@ -42,7 +42,8 @@ type PeerResult struct {
 // that none is lost; tcp-sink and tcp-send, bits a second; ping-every sends
 // one probe a millisecond and counts the answers; lend, pair-ping and
 // pair-send have both ends in one thread (see pair.go); resolve touches Count
-// consecutive addresses from Addr on.
+// consecutive addresses from Addr on; give-icmp and give-udp give a socket away
+// (see accuracy_give.go).
 func (p Peer) Run(out io.Writer) error {
 	if p.CPU >= 0 && os.Getenv("MYRIAD_PEER_PINNED") == "" {
 		return p.pin()
@@ -50,7 +51,7 @@ func (p Peer) Run(out io.Writer) error {
 	mode, ok := map[string]func(Peer) (*PeerResult, error){
 		"udp-echo": Peer.udpEcho, "udp-ping": Peer.udpPing, "udp-sink": Peer.udpSink, "udp-send": Peer.udpSend,
 		"tcp-sink": Peer.tcpSink, "tcp-send": Peer.tcpSend, "ping-every": Peer.pingEvery, "resolve": Peer.resolve,
-		"lend": Peer.lend, "pair-ping": Peer.pairPing, "pair-send": Peer.pairSend,
+		"give-icmp": Peer.giveICMP, "give-udp": Peer.giveUDP, "lend": Peer.lend, "pair-ping": Peer.pairPing, "pair-send": Peer.pairSend,
 	}[p.Mode]
 	if !ok {
 		return fmt.Errorf("peer: unknown mode %q", p.Mode)

@@ -26,19 +26,36 @@ type Row struct {
 	Met           bool    `json:"met"`
 	Runs          int     `json:"runs"`
 	Spread        float64 `json:"spread"` // (largest − smallest) ÷ median of what the bar speaks of
+
+	// Of bench accuracy:
+	Low      float64 `json:"low,omitempty"` // least and greatest of what the bar speaks of, of Runs
+	High     float64 `json:"high,omitempty"`
+	TimerP50 float64 `json:"timer_p50_us,omitempty"` // how late the machine's own timers were in the same run
+	TimerP99 float64 `json:"timer_p99_us,omitempty"`
+	Steal    float64 `json:"steal,omitempty"`    // share of CPU time that the machine did not get, greatest of Runs
+	Busy     float64 `json:"cpu,omitempty"`      // share of CPU time in use
+	Repeated int     `json:"repeated,omitempty"` // measured so many times more, because CPU time was stolen
+	Note     string  `json:"note,omitempty"`
+	Host
 }
 
 // Bar is what a figure is asked to be. The zero value asks nothing.
 type Bar struct {
-	Of    string // "ratio" or "ours"
-	Op    string // "<=" or ">="
+	Of    string // "ratio", "ours", or "asked": the value asked for
+	Op    string // "<=", ">=", "within" (±Value), "in" (Value … High)
 	Value float64
+	High  float64
 }
 
 // String prints the bar: ratio <= 1.3.
 func (b Bar) String() string {
-	if b.Of == "" {
+	switch {
+	case b.Of == "":
 		return ""
+	case b.Op == "within":
+		return fmt.Sprintf("%s within ±%s", b.Of, figure(b.Value))
+	case b.Op == "in":
+		return fmt.Sprintf("%s in %s … %s", b.Of, figure(b.Value), figure(b.High))
 	}
 	return fmt.Sprintf("%s %s %g", b.Of, b.Op, b.Value)
 }
@@ -60,15 +77,22 @@ func (b Bar) met(ours, ratio float64) bool {
 	if math.IsNaN(v) {
 		return false
 	}
-	if b.Op == "<=" {
+	switch b.Op {
+	case "<=":
 		return v <= b.Value
+	case "within":
+		return math.Abs(v) <= b.Value
+	case "in":
+		return v >= b.Value && v <= b.High
 	}
 	return v >= b.Value
 }
 
-// atMost and atLeast are the two kinds of bar.
-func atMost(of string, v float64) Bar  { return Bar{of, "<=", v} }
-func atLeast(of string, v float64) Bar { return Bar{of, ">=", v} }
+// The kinds of bar.
+func atMost(of string, v float64) Bar      { return Bar{Of: of, Op: "<=", Value: v} }
+func atLeast(of string, v float64) Bar     { return Bar{Of: of, Op: ">=", Value: v} }
+func within(of string, v float64) Bar      { return Bar{Of: of, Op: "within", Value: v} }
+func inside(of string, low, h float64) Bar { return Bar{Of: of, Op: "in", Value: low, High: h} }
 
 // sample is one run of a case: ours, and the reference beside it (0: none).
 type sample struct{ ours, reference float64 }
@@ -144,7 +168,7 @@ func optional(v float64) string {
 
 // figure prints three significant digits.
 func figure(v float64) string {
-	if v == 0 || math.Abs(v) >= 1000 {
+	if v == 0 || math.IsNaN(v) || math.Abs(v) >= 1000 {
 		return fmt.Sprintf("%.0f", v)
 	}
 	return fmt.Sprintf("%.*f", max(0, 2-int(math.Floor(math.Log10(math.Abs(v))))), v)

@@ -23,8 +23,8 @@ its own and leaves nothing behind. Run benches alone: whatever else makes
 namespaces or holds the kernel's network lock slows both sides many times over.
 
 With -o json each row is one object: {bench, case, n, ours, reference,
-reference_name, ratio, unit, bar, met, runs, spread}. The exit code is 1 when a
-bar is not met.`,
+reference_name, ratio, unit, bar, met, runs, spread}; accuracy has more. The
+exit code is 1 when a bar is not met (accuracy only says so).`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -41,7 +41,7 @@ bar is not met.`,
 	} {
 		cmd.AddCommand(a.benchCmd(b.name, b.short, b.n, b.run))
 	}
-	cmd.AddCommand(benchPeerCmd(), benchFloorCmd(), benchForksCmd())
+	cmd.AddCommand(a.benchAccuracyCmd(), a.benchReferenceCmd(), benchPeerCmd(), benchProberCmd(), benchFloorCmd(), benchForksCmd())
 	return cmd
 }
 

@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestShortest compares with the plain relaxation of all links.
+func TestShortest(t *testing.T) {
+	g := newScaleFree(120, 7)
+	if len(g.links) != 40 || len(g.homes) != 80 {
+		t.Fatalf("%d switches and %d end nodes of 120 elements", len(g.links), len(g.homes))
+	}
+	want := make([]time.Duration, len(g.links))
+	for i := range want {
+		want[i] = math.MaxInt64 / 2
+	}
+	want[3] = 0
+	for range g.links {
+		for i, links := range g.links {
+			for _, l := range links {
+				want[l.to] = min(want[l.to], want[i]+l.delay)
+			}
+		}
+	}
+	for i, d := range g.shortest(3) {
+		if d != want[i] {
+			t.Errorf("switch %d: %v, want %v", i, d, want[i])
+		}
+	}
+	ways := g.ways()
+	if ways[1][2] != ways[2][1] || ways[1][1] != 0 || ways[1][2] <= 0 {
+		t.Errorf("ways %v and %v, %v to itself", ways[1][2], ways[2][1], ways[1][1])
+	}
+}
+
+func TestParseRTTs(t *testing.T) {
+	m, err := parseRTTs("# ms\n0\t1.5\n-\t0\n")
+	if err != nil || m[0][1] != 1.5 || m[1][0] != 0 {
+		t.Errorf("%v, %v", m, err)
+	}
+	if _, err := parseRTTs("0 1\n1 0 1\n"); err == nil {
+		t.Error("a row with a column too many passes")
+	}
+}
+
+// TestGoodput reads what iperf3 writes: omitted seconds, and a last interval
+// that was cut short, do not count.
+func TestGoodput(t *testing.T) {
+	text := `{"intervals":[{"sum":{"seconds":1,"bytes":9000,"omitted":true}},{"sum":{"seconds":1,"bytes":9000,"omitted":true}},
+		{"sum":{"seconds":1,"bytes":1000}},{"sum":{"seconds":1,"bytes":3000}},{"sum":{"seconds":0.1,"bytes":9}}]}`
+	if got, err := goodput([]byte(text)); err != nil || got != 16000 {
+		t.Errorf("%v, %v, want 16000", got, err)
+	}
+	if _, err := goodput([]byte(`{"error":"no route"}`)); err == nil {
+		t.Error("an error passes")
+	}
+}
+
+func TestBars(t *testing.T) {
+	for _, c := range []struct {
+		bar  Bar
+		v    float64
+		met  bool
+		text string
+	}{
+		{within("ours", 50), -49, true, "ours within ±50.0"},
+		{within("ours", 50), 51, false, "ours within ±50.0"},
+		{inside("asked", 0.9, 1.1), 1, true, "asked in 0.900 … 1.10"},
+		{inside("asked", 0.9, 1.1), 1.2, false, "asked in 0.900 … 1.10"},
+		{within("ours", 1), math.NaN(), false, "ours within ±1.00"},
+	} {
+		if c.bar.met(c.v, 0) != c.met || c.bar.String() != c.text {
+			t.Errorf("%s with %v: met %v", c.bar, c.v, c.bar.met(c.v, 0))
+		}
+	}
+}
+
+func TestPrintAccuracy(t *testing.T) {
+	a := &accuracy{host: Host{"2 × CPU, 24 GiB", "6.18", "wheel"}}
+	a.add("delay", "out 5 ms", 1000, "µs", within("ours", 50), []reading{{-12, mood{steal: 0.02, timerP50: 40, timerP99: 300, times: 3}}, {14, mood{times: 1}}, {20, mood{times: 1}}})
+	var b bytes.Buffer
+	if err := PrintAccuracy(&b, a.rows); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Linux 6.18, holder wheel", "out 5 ms", "14.0", "3: −12.0 … 20.0", "met", "2.0 % ! (again 2×)"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%s lacks %q", b.String(), want)
+		}
+	}
+}
