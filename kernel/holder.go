@@ -60,7 +60,7 @@ var shaperFQ = rtnl.FQ{
 // Holder says what would hold the frames of a platform that gets conditions
 // now, and why.
 func Holder() (kind, why string, err error) {
-	absent := haveFQ()
+	absent := HaveFQ()
 	switch want := os.Getenv(HolderVariable); {
 	case want == HolderWheel:
 		return HolderWheel, HolderVariable + "=" + want, nil
@@ -75,12 +75,12 @@ func Holder() (kind, why string, err error) {
 	case absent == nil:
 		return HolderFQ, "the kernel has it", nil
 	default:
-		return HolderWheel, "no fq: " + absent.Error(), nil
+		return HolderWheel, "no fq (" + absent.Error() + ")", nil
 	}
 }
 
-// haveFQ says, once, why this kernel cannot hold frames by fq; nil: it can.
-var haveFQ = sync.OnceValue(func() error {
+// HaveFQ says, once, why this kernel cannot hold frames by fq; nil: it can.
+var HaveFQ = sync.OnceValue(func() error {
 	return errors.Join(inScratch(tryFQ)(), tryTimestamp())
 })
 
@@ -259,12 +259,9 @@ func bringUp(b *rtnl.Batch, l *rtnl.LinkInfo, ipv6 bool) {
 // cutting says whether a feature lets a packet leave the spine by cut that is
 // greater than the wire's, or without its checksums.
 func cutting(feature string) bool {
-	for _, begins := range []string{"tx-checksum", "tx-scatter-gather", "tx-gso", "tx-generic-segmentation"} {
-		if strings.HasPrefix(feature, begins) {
-			return true
-		}
-	}
-	return strings.HasPrefix(feature, "tx-") && (strings.HasSuffix(feature, "-segmentation") || strings.HasSuffix(feature, "-mangleid-segmentation"))
+	begins := func(s string) bool { return strings.HasPrefix(feature, s) }
+	return begins("tx-checksum") || begins("tx-scatter-gather") || begins("tx-gso") ||
+		begins("tx-") && strings.HasSuffix(feature, "-segmentation")
 }
 
 // offloads has cut cut: the kernel does what the link says it cannot do.
