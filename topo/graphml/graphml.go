@@ -10,6 +10,8 @@ package graphml
 import (
 	"net/netip"
 	"time"
+
+	"myriad/link"
 )
 
 // Graph is what a file says, with its values read but nothing decided.
@@ -25,9 +27,10 @@ type Node struct {
 	ID    string
 	Label string   // may be empty, and that of another node
 	Hints []string // other names of the place it is in
+	Areas []string // names of its region or country
 	Line  int
 
-	At       Position
+	At       link.Position
 	Located  bool // At is known
 	X, Y     float64
 	Drawn    bool // X and Y, where it is drawn, are known
@@ -80,18 +83,11 @@ type Options struct {
 	Largest      bool // leave out all but the largest of several parts
 }
 
-// Place is a name and where on Earth it is.
+// Place is a name, of a node or of the city it is in, and where on Earth
+// that is.
 type Place struct {
 	Name string
-	At   Position
-}
-
-// Position is a place on Earth in degrees, north and east.
-type Position struct{ Latitude, Longitude float64 }
-
-// valid says whether there is such a place.
-func (p Position) valid() bool {
-	return p.Latitude >= -90 && p.Latitude <= 90 && p.Longitude >= -180 && p.Longitude <= 180
+	At   link.Position
 }
 
 // Summary counts what became of a graph.

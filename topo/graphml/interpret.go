@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"myriad/link"
 )
 
 // check reports what cannot be a unit.
@@ -23,6 +25,7 @@ var (
 	latitudeNames  = []string{"latitude", "lat"}
 	longitudeNames = []string{"longitude", "lon", "lng", "long"}
 	hintNames      = []string{"geocode_name", "city"}
+	areaNames      = []string{"geocode_append", "geocode_extent", "geocode_country", "country", "state"}
 )
 
 // usual is the name that the user gives, or else the usual ones.
@@ -144,6 +147,11 @@ func (r *reader) readNode(n *raw, names *Names) Node {
 			out.Hints = append(out.Hints, hint)
 		}
 	}
+	for _, name := range areaNames {
+		if area, _ := r.value(n.data, []string{name}); area != "" {
+			out.Areas = append(out.Areas, area)
+		}
+	}
 	internal, at := r.valueOf(n, "internal")
 	out.External = internal != "" && !r.truth(internal, at, "Internal")
 	joint, at := r.valueOf(n, "hyperedge")
@@ -177,7 +185,7 @@ func (r *reader) locate(out *Node, n *raw, names *Names) {
 	}
 	latitude, ok := r.degrees(north, atNorth, "latitude", 90)
 	longitude, ok2 := r.degrees(east, atEast, "longitude", 180)
-	out.At, out.Located = Position{latitude, longitude}, ok && ok2
+	out.At, out.Located = link.Position{Latitude: latitude, Longitude: longitude}, ok && ok2
 }
 
 // degrees reads a number of degrees.
