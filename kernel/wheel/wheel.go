@@ -22,6 +22,7 @@ package wheel
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,11 +98,23 @@ func Start(o Options) (*Wheel, error) {
 	}
 	go func() {
 		defer close(w.done)
+		moreProcs(1)
 		err := netns.Run(l.run)
+		moreProcs(-1)
 		l.free()
 		w.end(err)
 	}()
 	return w, nil
+}
+
+var procs sync.Mutex
+
+// moreProcs has Go run some threads more at once. A wheel's thread that wakes
+// must not wait until another goroutine is done: it may be due that moment.
+func moreProcs(n int) {
+	procs.Lock()
+	defer procs.Unlock()
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0)+n, 1))
 }
 
 // prepare gets what a wheel needs.
