@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -226,4 +227,59 @@ func timerLateness(b *testing.B, n int) (late []time.Duration) {
 		b.Fatal(err)
 	}
 	return late
+}
+
+// BenchmarkIdle reports what a wheel costs that has nothing to do, also after
+// it had: memory of this process, time of its CPU, and wakes in a second.
+func BenchmarkIdle(b *testing.B) {
+	for b.Loop() {
+		l := newLab(b, mtu, &Options{})
+		wheels := []*Wheel{l.wheel}
+		before, _ := rss(b)
+		const more = 20
+		for range more {
+			l.start(&Options{Netns: l.rack, Device: holdIndex})
+			wheels = append(wheels, l.wheel)
+		}
+		time.Sleep(200 * time.Millisecond)
+		started, _ := rss(b)
+		b.ReportMetric(float64(started-before)/more/1024, "KiB-new/wheel")
+		for i := range uint32(20) {
+			l.push(frame(1500, time.Millisecond, i)) // each of them holds it
+		}
+		time.Sleep(time.Duration(trimEvery) + 500*time.Millisecond)
+		used, cpu := rss(b)
+		b.ReportMetric(float64(used-before)/more/1024, "KiB-used/wheel")
+		wakes := -sumWakes(wheels)
+		time.Sleep(2 * time.Second)
+		_, later := rss(b)
+		b.ReportMetric(float64(wakes+sumWakes(wheels))/2/(more+1), "wakes/s/wheel")
+		b.ReportMetric((later-cpu).Seconds()*1000/2, "ms-CPU/s")
+	}
+}
+
+func sumWakes(wheels []*Wheel) (n int64) {
+	for _, w := range wheels {
+		n += int64(w.Stats().Wakes)
+	}
+	return n
+}
+
+// rss is the memory of this process, and the time that it has run.
+func rss(b *testing.B) (int, time.Duration) {
+	b.Helper()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return pages * os.Getpagesize(), time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
