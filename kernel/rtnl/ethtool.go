@@ -23,20 +23,13 @@ const (
 // that ethtool has for them. Sockets of any kind serve for these calls, in the
 // namespace that they belong to: also those of netlink.
 func (c *Conn) Features(link string) (map[string]bool, error) {
-	names, err := c.featureNames(link)
+	names, words, err := c.features(link)
 	if err != nil {
 		return nil, err
 	}
-	const block = 4 // available, requested, active, never changed
-	q := make([]uint32, 2+block*blocks(names))
-	q[0], q[1] = ethtoolGetFeatures, uint32(blocks(names))
-	if err := c.ethtool("read features", link, unsafe.Pointer(&q[0])); err != nil {
-		return nil, err
-	}
-	runtime.KeepAlive(q)
 	on := map[string]bool{}
 	for i, name := range names {
-		if active := q[2+block*(i/32)+2]; active&(1<<(i%32)) != 0 {
+		if active := words[i/32*getBlock+2]; active&(1<<(i%32)) != 0 {
 			on[name] = true
 		}
 	}
@@ -44,9 +37,9 @@ func (c *Conn) Features(link string) (map[string]bool, error) {
 }
 
 // SetFeatures switches features of a link on or off. Those that the link or
-// the kernel does not have are left out.
+// the kernel does not have, or that never change, are left out.
 func (c *Conn) SetFeatures(link string, set map[string]bool) error {
-	names, err := c.featureNames(link)
+	names, words, err := c.features(link)
 	if err != nil {
 		return err
 	}
@@ -54,18 +47,34 @@ func (c *Conn) SetFeatures(link string, set map[string]bool) error {
 	q := make([]uint32, 2+block*blocks(names))
 	q[0], q[1] = ethtoolSetFeatures, uint32(blocks(names))
 	for i, name := range names {
+		bit := uint32(1) << (i % 32)
 		on, ok := set[name]
-		if !ok {
+		if available, never := words[i/32*getBlock], words[i/32*getBlock+3]; !ok || available&^never&bit == 0 {
 			continue
 		}
-		q[2+block*(i/32)] |= 1 << (i % 32)
+		q[2+block*(i/32)] |= bit
 		if on {
-			q[2+block*(i/32)+1] |= 1 << (i % 32)
+			q[2+block*(i/32)+1] |= bit
 		}
 	}
 	err = c.ethtool("set features", link, unsafe.Pointer(&q[0]))
 	runtime.KeepAlive(q)
 	return err
+}
+
+// getBlock is the number of words for each 32 features of a link: available,
+// requested, active, never changed.
+const getBlock = 4
+
+func (c *Conn) features(link string) (names []string, words []uint32, err error) {
+	if names, err = c.featureNames(link); err != nil {
+		return nil, nil, err
+	}
+	q := make([]uint32, 2+getBlock*blocks(names))
+	q[0], q[1] = ethtoolGetFeatures, uint32(blocks(names))
+	err = c.ethtool("read features", link, unsafe.Pointer(&q[0]))
+	runtime.KeepAlive(q)
+	return names, q[2:], err
 }
 
 func blocks(names []string) int { return (len(names) + 31) / 32 }

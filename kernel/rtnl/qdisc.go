@@ -102,7 +102,8 @@ type QdiscInfo struct {
 // where nothing was put there.
 func (c *Conn) RootQdisc(link int32) (*QdiscInfo, error) {
 	c.out.Reset()
-	c.out.begin("read root qdisc", "", unix.RTM_GETQDISC, unix.NLM_F_REQUEST)
+	// Older kernels answer as they notify: whoever asked only if he wants it.
+	c.out.begin("read root qdisc", "", unix.RTM_GETQDISC, unix.NLM_F_REQUEST|unix.NLM_F_ECHO)
 	c.out.tc(link, 0, rootParent, 0)
 	c.out.end()
 	q := &QdiscInfo{}
