@@ -67,7 +67,7 @@ var probes = []probe{
 		Remedy: "modprobe sch_fq; else a wheel in each rack process holds them"}, inScratch(tryFQ)},
 	{Feature{Name: "bpf_skb_set_tstamp", Since: "5.18", For: "telling fq when a packet is due",
 		Remedy: "a newer kernel; else a wheel in each rack process holds packets"}, tryTimestamp},
-	{Feature{Name: "packet sockets with virtio-net headers", Since: "2.6.27", For: "holding packets by wheels, those of segmentation offload whole",
+	{Feature{Name: "packets with virtio-net headers", Since: "2.6.27", For: "holding packets by wheels, those of segmentation offload whole",
 		Remedy: "a kernel with CONFIG_PACKET; else packets can be held by fq only"}, tryPacket},
 	{Feature{Name: "SCHED_FIFO", Since: "2.0", For: "wheels that are on time beside other work",
 		Remedy: "allow real-time scheduling (CAP_SYS_NICE; with cgroup v1, cpu.rt_runtime_us); else wheels run as any other process, and later"}, tryFIFO},

@@ -75,7 +75,7 @@ func Holder() (kind, why string, err error) {
 	case absent == nil:
 		return HolderFQ, "the kernel has it", nil
 	default:
-		return HolderWheel, "no fq (" + absent.Error() + ")", nil
+		return HolderWheel, "this kernel has no fq", nil
 	}
 }
 

@@ -33,6 +33,8 @@ type prober struct {
 	*session
 	probes  []Probe
 	timeout time.Duration
+	every   time.Duration
+	begun   time.Time
 	poll    *poller
 	flying  map[uint32]*echo
 	order   []uint32 // of flying, by due; some may have landed
@@ -60,6 +62,8 @@ func (c *session) probe(ctx context.Context, req *ProbeRequest) *program.Problem
 		session: c,
 		probes:  req.Probes,
 		timeout: time.Duration(req.Timeout),
+		every:   time.Duration(max(req.Every, 0)),
+		begun:   time.Now(),
 		poll:    poll,
 		flying:  map[uint32]*echo{},
 		ident:   uint16(time.Now().UnixNano() >> 10),
@@ -101,9 +105,10 @@ func (p *prober) run(ctx context.Context, t *netns.Thread) error {
 	}
 }
 
-// launch sends as many probes as the window has room for.
+// launch sends as many probes as the window has room for and the time has
+// come for.
 func (p *prober) launch(t *netns.Thread) {
-	for ; len(p.flying) < probeWindow && p.next < len(p.probes); p.next++ {
+	for ; len(p.flying) < probeWindow && p.next < len(p.probes) && !time.Now().Before(p.turn()); p.next++ {
 		e := &echo{Probe: p.probes[p.next]}
 		var err error
 		if e.socket, err = p.open(t, e.Probe); err == nil {
@@ -114,6 +119,9 @@ func (p *prober) launch(t *netns.Thread) {
 		}
 	}
 }
+
+// turn is when the next probe is to be sent.
+func (p *prober) turn() time.Time { return p.begun.Add(time.Duration(p.next) * p.every) }
 
 // open makes a socket in the vnode that the probe is from.
 func (p *prober) open(t *netns.Thread, probe Probe) (int, error) {
@@ -282,11 +290,14 @@ func (p *prober) result(e Echo) {
 	p.results = append(p.results, e)
 }
 
-// deadline is when a probe expires, or results are to be sent.
+// deadline is when a probe expires or is to be sent, or results are to be.
 func (p *prober) deadline() time.Time {
 	var t time.Time
-	if len(p.results) > 0 {
-		t = p.since.Add(steadyFlush)
+	if p.every > 0 && p.next < len(p.probes) && len(p.flying) < probeWindow {
+		t = p.turn()
+	}
+	if flush := p.since.Add(steadyFlush); len(p.results) > 0 && (t.IsZero() || flush.Before(t)) {
+		t = flush
 	}
 	for _, id := range p.order {
 		if e := p.flying[id]; e != nil {

@@ -199,7 +199,8 @@ func (s *server) answer(ctx context.Context, c *session, req *Request) {
 // single says whether exactly one thing is asked.
 func (r *Request) single() bool {
 	n := 0
-	for _, set := range []bool{r.Hello != nil, r.Apply != nil, r.Observe != nil, r.Exec != nil, r.Probe != nil, r.Close != nil} {
+	for _, set := range []bool{r.Hello != nil, r.Apply != nil, r.Observe != nil, r.Exec != nil, r.Probe != nil,
+		r.Hold != nil, r.Held != nil, r.Close != nil} {
 		if set {
 			n++
 		}

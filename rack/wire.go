@@ -70,6 +70,7 @@ type ExecRequest struct {
 type ProbeRequest struct {
 	Probes  []Probe
 	Timeout int64 // nanoseconds to wait for each answer
+	Every   int64 `cbor:",omitempty"` // nanoseconds from one probe to the next; 0: as many at once as there is room for
 }
 
 // Probe is one echo from a vnode to an address.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,8 +26,39 @@ type diagnosis struct {
 	CPUs     int              `json:"cpus"`
 	Root     bool             `json:"root"`
 	Works    bool             `json:"works"` // up can work here
+	Holder   holderChoice     `json:"holder"`
 	Features []kernel.Feature `json:"features"`
 	Limits   []finding        `json:"limits"`
+}
+
+// holderChoice is what keeps packets that links delay.
+type holderChoice struct {
+	Kind    string `json:"kind"` // fq or wheel; empty: the one that is forced cannot be
+	Why     string `json:"why"`
+	Instead string `json:"instead,omitempty"` // how to have the other
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+// chooseHolder asks what platforms would get whose links have conditions.
+func chooseHolder() holderChoice {
+	kind, why, err := kernel.Holder()
+	h := holderChoice{Kind: kind, Why: why}
+	var p *program.Problem
+	switch {
+	case errors.As(err, &p):
+		h.Why, h.Remedy = p.Op+": "+p.Cause, p.Remedy
+	case err != nil:
+		h.Why = err.Error()
+	case kind == kernel.HolderFQ:
+		h.Instead = kernel.HolderVariable + "=" + kernel.HolderWheel + " in the daemon's environment forces a wheel in each rack process"
+	case os.Geteuid() != 0:
+		h.Why = "without root, it cannot be told whether this kernel has fq"
+	case kernel.HaveFQ() == nil:
+		h.Instead = "unset " + kernel.HolderVariable + " for fq, which this kernel has"
+	default:
+		h.Instead = "fq: a kernel with sch_fq (Linux 5.18 and later), as Debian's"
+	}
+	return h
 }
 
 func (a *app) doctorCmd() *cobra.Command {
@@ -49,6 +81,7 @@ func examine() *diagnosis {
 		CPUs:     runtime.NumCPU(),
 		Root:     os.Geteuid() == 0,
 		Works:    true,
+		Holder:   chooseHolder(),
 		Features: kernel.Features(),
 		Limits:   thisMachine().limits(),
 	}
@@ -89,6 +122,15 @@ func (d *diagnosis) write(w io.Writer) {
 			mark = map[bool]string{true: "MISSING", false: "lacking"}[f.Needed]
 		}
 		d.line(w, mark, f.Name, f.For+" (Linux "+f.Since+")", f.Detail, f.Remedy)
+	}
+	fmt.Fprintln(w)
+	mark, what := "ok", d.Holder.Kind+": "+d.Holder.Why
+	if d.Holder.Kind == "" {
+		mark, what = "lacking", d.Holder.Why
+	}
+	d.line(w, mark, "holder of delayed packets", what, "", d.Holder.Remedy)
+	if d.Holder.Instead != "" {
+		fmt.Fprintf(w, "%-8s instead: %s\n", "", d.Holder.Instead)
 	}
 	fmt.Fprintln(w)
 	for _, f := range d.Limits {
