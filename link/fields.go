@@ -37,18 +37,18 @@ func (f Field) Look(text string) *Error {
 	return problem("write "+f.Examples[0], "%s is not %s", quote(text), f.What)
 }
 
-// filePattern is what a file's name looks like: it has a slash or a dot, so
+// FilePattern is what the name of a file looks like: it has a slash or a dot, so
 // that it cannot be a slip for a word.
-const filePattern = `[^\x00-\x20]*[./][^\x00-\x1f]*`
+const FilePattern = `[^\x00-\x20]*[./][^\x00-\x1f]*`
 
-var fileForm = regexp.MustCompile(`^` + filePattern + `$`)
+var fileForm = regexp.MustCompile(`^` + FilePattern + `$`)
 
 var fields = []Field{
 	delayField("delay", "a delay", "How long every frame is delayed.", "20ms", func(c *Conditions) *time.Duration { return &c.Delay }),
 	delayField("jitter", "a jitter", "How much the delay varies: half the width of a uniform distribution, the standard deviation of the others. A frame is never early: a delay below 0 counts as 0.", "2ms", func(c *Conditions) *time.Duration { return &c.Jitter }),
 	{
 		Name: "distribution", What: "a distribution", Examples: []string{"normal", "data/wifi.samples"},
-		Pattern: `uniform|normal|pareto|paretonormal|` + filePattern,
+		Pattern: `uniform|normal|pareto|paretonormal|` + FilePattern,
 		Doc:     "How jitter is distributed: uniform (if left out), normal, pareto, paretonormal, or a text file of delays that were measured, one on a line: of these, only the shape counts.",
 		parse:   parseDistribution,
 		format: func(c *Conditions) string {
@@ -87,7 +87,7 @@ var fields = []Field{
 		copy: func(to, from *Conditions) { to.Rate = from.Rate },
 	},
 	{
-		Name: "trace", What: "the name of a trace file", Examples: []string{"data/lte.down"}, Pattern: filePattern,
+		Name: "trace", What: "the name of a trace file", Examples: []string{"data/lte.down"}, Pattern: FilePattern,
 		Doc:   "A link whose capacity changes, instead of a rate: a file in the mahimahi format, of which each line is the millisecond at which one packet of 1,500 bytes may leave. It repeats.",
 		parse: parseTraceField,
 		format: func(c *Conditions) string {
@@ -99,7 +99,7 @@ var fields = []Field{
 		copy: func(to, from *Conditions) { to.Trace = from.Trace },
 	},
 	{
-		Name: "queue", What: "a queue", Examples: []string{"50ms", "64KB", "100p"}, Pattern: delayPattern + `|` + sizePattern + `|[0-9]+p`,
+		Name: "queue", What: "a queue", Examples: []string{"50ms", "64KB", "100p"}, Pattern: DelayPattern + `|` + sizePattern + `|[0-9]+p`,
 		Doc: "How much may wait for the rate: a time, a number of bytes, or a number of packets. What finds the queue full is dropped. Left out, its size follows from rate and delay.",
 		parse: func(c *Conditions, text string, _ Files) (err *Error) {
 			c.Queue, err = parseQueue(text)
@@ -118,7 +118,7 @@ var fields = []Field{
 
 func delayField(name, what, doc, example string, of func(*Conditions) *time.Duration) Field {
 	return Field{
-		Name: name, What: what, Doc: doc, Examples: []string{example, "1.5s", "250us"}, Pattern: delayPattern,
+		Name: name, What: what, Doc: doc, Examples: []string{example, "1.5s", "250us"}, Pattern: DelayPattern,
 		parse: func(c *Conditions, text string, _ Files) (err *Error) {
 			*of(c), err = parseDelay(text)
 			return err

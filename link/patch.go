@@ -56,7 +56,7 @@ func (p *Patch) Set(field, text string, files Files) error {
 	i := fieldIndex(field)
 	if i < 0 {
 		remedy := "known: " + strings.Join(FieldNames(), ", ")
-		if other := otherNames[strings.ToLower(field)]; other != "" {
+		if other := OtherName(field); other != "" {
 			remedy = "write " + other
 		}
 		return problem(remedy, "unknown field of link conditions").of(printable(clip(field)))
@@ -256,6 +256,9 @@ func FieldNames() []string {
 func fieldIndex(name string) int {
 	return slices.IndexFunc(fields, func(f Field) bool { return f.Name == name })
 }
+
+// OtherName gives the field that other tools call by a name, empty if none.
+func OtherName(name string) string { return otherNames[strings.ToLower(name)] }
 
 // otherNames are what other tools call the fields.
 var otherNames = map[string]string{

@@ -20,18 +20,22 @@ const (
 // The patterns of quantities: what they match has a known unit, and may yet be
 // out of range. Wherever something can be left out, "none" and 0 say so.
 const (
-	number        = `[0-9]+(\.[0-9]+)?`
-	delayPattern  = number + `(ns|us|µs|μs|ms|s)`
-	momentPattern = `(` + number + `(ns|us|µs|μs|ms|s|min|m|h))+`
-	sharePattern  = number + `%`
-	bitPattern    = number + `[kKmMgGtT]?[bB][iI][tT](/s)?`
-	bytePattern   = number + `([kKMGT]|[KMGT]i)?B/s`
-	sizePattern   = number + `([kKMGT]|[KMGT]i)?B`
+	number       = `[0-9]+(\.[0-9]+)?`
+	sharePattern = number + `%`
+	bitPattern   = number + `[kKmMgGtT]?[bB][iI][tT](/s)?`
+	bytePattern  = number + `([kKMGT]|[KMGT]i)?B/s`
+	sizePattern  = number + `([kKMGT]|[KMGT]i)?B`
 )
 
+// DelayPattern is what a delay looks like, apart from 0.
+const DelayPattern = number + `(ns|us|µs|μs|ms|s)`
+
+// MomentPattern is what a time of a schedule looks like, apart from 0.
+const MomentPattern = `(` + number + `(ns|us|µs|μs|ms|s|min|m|h))+`
+
 var (
-	delayForm  = regexp.MustCompile(`^` + delayPattern + `$`)
-	momentForm = regexp.MustCompile(`^` + momentPattern + `$`)
+	delayForm  = regexp.MustCompile(`^` + DelayPattern + `$`)
+	momentForm = regexp.MustCompile(`^` + MomentPattern + `$`)
 	shareForm  = regexp.MustCompile(`^` + sharePattern + `$`)
 	bitForm    = regexp.MustCompile(`^` + bitPattern + `$`)
 	byteForm   = regexp.MustCompile(`^` + bytePattern + `$`)

@@ -112,16 +112,29 @@ func (ps *problems) report(p *place, remedy, format string, args ...any) {
 	})
 }
 
+// reportIn adds a problem of another file, which the topology file refers to
+// at p.
+func (ps *problems) reportIn(file string, p *place, line, column int, remedy, msg string) {
+	before := len(ps.list)
+	if ps.report(p, remedy, "%s", msg); len(ps.list) > before {
+		e := ps.list[before]
+		e.File, e.Line, e.Column = printable(file), line, max(column, 1)
+	}
+}
+
 // full says whether more problems would only be counted.
 func (ps *problems) full() bool { return len(ps.list) == maxErrors }
 
-// err gives the problems as an Errors value, sorted by position; nil if
-// there are none.
+// err gives the problems as an Errors value, sorted by position, those of
+// other files last; nil if there are none.
 func (ps *problems) err() error {
 	if len(ps.list) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(ps.list, func(a, b *Error) int {
+		if a.File != b.File {
+			return cmp.Or(compareBool(a.File != ps.file, b.File != ps.file), cmp.Compare(a.File, b.File))
+		}
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	if more := ps.count - len(ps.list); more > 0 {
@@ -131,6 +144,16 @@ func (ps *problems) err() error {
 		ps.list = append(ps.list, &last)
 	}
 	return ps.list
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // shown is how many characters of the file's own text a message repeats.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"myriad/link"
 	"myriad/program"
 )
 
@@ -57,8 +58,12 @@ func tell(ar *txtar.Archive) *txtar.Archive {
 		if strings.HasSuffix(f.Name, ".out") {
 			continue
 		}
+		if strings.HasPrefix(f.Name, "data/") {
+			told.Files = append(told.Files, f)
+			continue
+		}
 		out := ""
-		if topology, err := Parse(f.Name, f.Data); err != nil {
+		if topology, err := ParseWith(f.Name, f.Data, archived(ar)); err != nil {
 			out = err.Error() + "\n"
 		} else {
 			out = describe(topology)
@@ -68,12 +73,27 @@ func tell(ar *txtar.Archive) *txtar.Archive {
 	return told
 }
 
+// archived gives the files of a story to others of it.
+func archived(ar *txtar.Archive) func(string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		for _, f := range ar.Files {
+			if f.Name == name {
+				return f.Data, nil
+			}
+		}
+		return nil, fmt.Errorf("read %s: no such file", name)
+	}
+}
+
 // describe writes a topology as text, one thing per line.
 func describe(t *Topology) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "platform %s seed %d fabric %s", t.Name, t.Seed, []string{"ebpf", "bridge"}[t.Fabric])
 	if t.Complete {
 		b.WriteString(" complete")
+	}
+	if t.Metric == MetricDelay {
+		b.WriteString(" by delay")
 	}
 	b.WriteByte('\n')
 	for _, n := range t.Networks {
@@ -92,6 +112,12 @@ func describe(t *Topology) string {
 			if f.MAC != (program.MAC{}) {
 				fmt.Fprintf(&b, " mac %s", f.MAC)
 			}
+			if f.Out != nil {
+				fmt.Fprintf(&b, " out(%s)", f.Out)
+			}
+			if f.In != nil {
+				fmt.Fprintf(&b, " in(%s)", f.In)
+			}
 		}
 		b.WriteByte('\n')
 	}
@@ -105,5 +131,58 @@ func describe(t *Topology) string {
 		}
 		fmt.Fprintf(&b, "route %s to %s via %s\n", r.Nodes, r.To, via)
 	}
+	for _, l := range t.Links {
+		if l.Matrix != nil {
+			fmt.Fprintf(&b, "link %s\n", describeMatrix(l.Matrix))
+		} else {
+			fmt.Fprintf(&b, "link %s to %s: %s\n", l.From, l.To, l.Conditions)
+		}
+	}
+	for _, s := range t.Schedule {
+		for _, c := range s.Changes {
+			fmt.Fprintf(&b, "at %s: %s\n", s.At, describeChange(c))
+		}
+	}
+	if t.Repeat != 0 {
+		fmt.Fprintf(&b, "repeat after %s\n", t.Repeat)
+	}
 	return b.String()
+}
+
+func describeMatrix(m *Matrix) string {
+	var b strings.Builder
+	b.WriteString("matrix")
+	n := len(m.Sets)
+	for i, s := range m.Sets {
+		fmt.Fprintf(&b, " %s(", s)
+		for j, d := range m.Delay[i*n : i*n+n] {
+			if j > 0 {
+				b.WriteByte(' ')
+			}
+			if d < 0 {
+				b.WriteByte('-')
+			} else {
+				b.WriteString(link.FormatDelay(d))
+			}
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+func describeChange(c Change) string {
+	switch {
+	case c.Matrix != nil:
+		return describeMatrix(c.Matrix)
+	case c.Nodes == nil:
+		return "reset everything"
+	}
+	what := c.Patch.String()
+	if c.Reset {
+		what = "reset"
+	}
+	if c.Side == SidePair {
+		return fmt.Sprintf("%s to %s: %s", c.Nodes, c.To, what)
+	}
+	return fmt.Sprintf("%s %s: %s", c.Nodes, []string{"", "out", "in", "both"}[c.Side], what)
 }

@@ -15,7 +15,7 @@ const nameLetters = "use a-z, 0-9 and -, beginning with a letter"
 var platform = record{
 	what: "a platform",
 	doc:  "A platform: everything that one topology file describes.",
-	fields: []field{
+	fields: concat([]field{
 		{name: "platform", required: true, shape: text{
 			what: "a platform's name", longest: 63, pattern: regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`),
 			remedy:   "use a-z, 0-9 and -, beginning with a letter or digit",
@@ -52,7 +52,7 @@ var platform = record{
 			what: "a list of routes", of: route,
 			doc: "Explicit routes. They take precedence over those of complete routing to the same destination.",
 		}},
-	},
+	}, linkPlatformFields),
 }
 
 var vnetwork = record{
@@ -68,6 +68,7 @@ var vnetwork = record{
 			what: "a broadcast mode", words: []string{"auto", "on", "off"},
 			doc: "Whether broadcast and multicast frames are delivered, one copy per viface. auto: in vnetworks of at most 256 vifaces. ARP works in any case.",
 		}},
+		conditionsOf("Conditions of the interfaces in the vnetwork. What a vnodes entry or the interface itself says is added to it."),
 	},
 }
 
@@ -96,6 +97,7 @@ var vnodes = record{
 			doc: "What the vnodes are made of. netns: a network stack of their own on the machine's file system.",
 		}},
 		{name: "attach", shape: attach},
+		conditionsOf("Conditions of all interfaces of the vnodes, added to those of the vnetworks."),
 	},
 }
 
@@ -119,6 +121,7 @@ var viface = record{
 			remedy: "use letters, digits, _, . and -, beginning with a letter or digit",
 			doc:    "Name of the interface inside the vnode. Left out, it is eth0, eth1, … by the viface's place in the list.", examples: []any{"uplink"},
 		}},
+		conditionsOf("Conditions of this interface, added to those of its vnetwork and its vnodes entry."),
 	},
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"myriad/link"
 )
 
 // network is a Network and where the file says so.
@@ -14,6 +16,11 @@ type network struct {
 	cidrAt  *place
 	sound   bool // Subnet is known
 	vifaces int  // how many vifaces are in it
+
+	conditions   both   // of its vifaces
+	conditionsAt *place // nil: there are none
+	out, in      *link.Conditions
+	settled      bool // out and in are known
 }
 
 // hosts is how many addresses of a subnet vifaces can have: not the first,
@@ -37,6 +44,7 @@ func (b *builder) readNetworks() {
 		case "off":
 			n.Broadcast = BroadcastOff
 		}
+		n.conditions, n.conditionsAt, _ = b.conditions(item)
 		if cidr, ok := item.get("cidr"); ok {
 			n.cidrAt = cidr.place
 			n.Subnet, n.sound = b.prefix(cidr)

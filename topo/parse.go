@@ -3,7 +3,10 @@ package topo
 import (
 	"cmp"
 	"slices"
+	"time"
 
+	"myriad/link"
+	"myriad/nodeset"
 	"myriad/program"
 )
 
@@ -15,10 +18,15 @@ const (
 	maxRanges = 2_000_000 // in all node sets of a file together
 )
 
-// Parse reads a topology file in YAML or JSON. name is what the errors call
-// it. If anything is wrong with the file, the error is an Errors value that
-// has every problem, and there is no Topology.
-func Parse(name string, src []byte) (*Topology, error) {
+// Parse reads a topology file in YAML or JSON that refers to no other files.
+// name is what the errors call it. If anything is wrong with the file, the
+// error is an Errors value that has every problem, and there is no Topology.
+func Parse(name string, src []byte) (*Topology, error) { return ParseWith(name, src, nil) }
+
+// ParseWith is Parse for a file that may refer to others: files gives their
+// contents by the names that the file uses, which are relative to its own
+// folder. It is called once for each name.
+func ParseWith(name string, src []byte, files func(path string) ([]byte, error)) (*Topology, error) {
 	ps := &problems{file: name}
 	root, ok := ps.document(src)
 	if !ok {
@@ -28,11 +36,58 @@ func Parse(name string, src []byte) (*Topology, error) {
 	if !ok {
 		return nil, ps.err()
 	}
-	t := newBuilder(ps, file).build()
+	b := newBuilder(ps, file)
+	b.files.read = files
+	t := b.build()
 	if err := ps.err(); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// Scope is what a schedule can be about that is not part of a topology file.
+type Scope struct {
+	Nodes  *nodeset.Set            // all vnodes
+	Groups map[string]*nodeset.Set // as in Topology
+}
+
+// ParseSchedule reads a file that has only the fields schedule, repeat and
+// profiles of a topology file, for a platform that is up. Its errors, and
+// files, are as those of ParseWith.
+func ParseSchedule(name string, src []byte, s Scope, files func(path string) ([]byte, error)) (steps []Step, repeat time.Duration, err error) {
+	ps := &problems{file: name}
+	root, ok := ps.document(src)
+	if !ok {
+		return nil, 0, ps.err()
+	}
+	file, ok := scheduleFile.read(ps, root, &place{line: root.Line, column: root.Column})
+	if !ok {
+		return nil, 0, ps.err()
+	}
+	b := newBuilder(ps, file)
+	b.files.read = files
+	b.index, b.allKnown = newIndex([]*nodeset.Set{s.Nodes}), true
+	b.groups = &groups{b: b, set: s.Groups}
+	b.readProfiles()
+	b.readSchedule()
+	if err := ps.err(); err != nil {
+		return nil, 0, err
+	}
+	return b.topo.Schedule, b.topo.Repeat, nil
+}
+
+// readMetric reads the field metric.
+func (b *builder) readMetric() {
+	v, ok := b.file.get("metric")
+	if !ok {
+		return
+	}
+	if v.text == "delay" {
+		b.topo.Metric = MetricDelay
+	}
+	if !b.topo.Complete {
+		b.report(v.place, "add routing: complete, or leave it out", "means nothing without routing: complete")
+	}
 }
 
 // builder makes the Topology out of the values of the file, and checks what
@@ -54,10 +109,19 @@ type builder struct {
 	ranges    int                    // in node sets so far
 	fixed     map[hostAddress]holder // who has a fixed address
 	macs      map[program.MAC]int    // fixed Ethernet addresses, and their lines
+
+	files          library
+	profiles       map[string]*namedProfile // of the file
+	settings       map[string]link.Patch    // of conditions, that were read
+	contradictions map[string]bool          // that were reported, with their places
+	cells          int                      // of matrices, so far
 }
 
 func newBuilder(ps *problems, file value) *builder {
-	return &builder{problems: ps, file: file, fixed: map[hostAddress]holder{}, macs: map[program.MAC]int{}}
+	return &builder{
+		problems: ps, file: file, fixed: map[hostAddress]holder{}, macs: map[program.MAC]int{},
+		settings: map[string]link.Patch{}, contradictions: map[string]bool{},
+	}
 }
 
 func (b *builder) build() *Topology {
@@ -70,12 +134,16 @@ func (b *builder) build() *Topology {
 		b.topo.Fabric = program.FabricBridge
 	}
 	b.topo.Complete = b.file.or("routing", "none") == "complete"
+	b.readMetric()
 
+	b.readProfiles()
 	b.readNetworks()
 	b.readTemplates()
 	b.checkRoom()
 	b.readGroups()
 	b.readRoutes()
+	b.readLinks()
+	b.readSchedule()
 	if b.topo.Complete {
 		b.checkComplete()
 	}

@@ -23,7 +23,7 @@ func files(t testing.TB) map[string][]byte {
 			t.Fatal(err)
 		}
 		for _, f := range ar.Files {
-			if !strings.HasSuffix(f.Name, ".out") {
+			if !strings.HasSuffix(f.Name, ".out") && !strings.HasPrefix(f.Name, "data/") {
 				out[filepath.Base(story)+"/"+f.Name] = f.Data
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"myriad/link"
 )
 
 // record is a mapping whose fields this package knows.
@@ -25,10 +27,8 @@ type field struct {
 // later names what versions to come will know. A file that uses one of these
 // is refused by name: to ignore it would give wrong results silently.
 var later = []string{
-	"bandwidth", "capture", "command", "conditions", "corruption", "cpu", "cpus", "delay", "disk", "dns",
-	"duplication", "env", "events", "experiment", "failures", "files", "image", "include", "jitter",
-	"latency", "limits", "links", "loss", "memory", "mounts", "placement", "pnodes", "ports", "rate",
-	"reordering", "run", "schedule", "trace", "user", "volumes",
+	"capture", "command", "cpu", "cpus", "disk", "dns", "env", "events", "experiment", "failures", "files",
+	"image", "include", "limits", "memory", "mounts", "placement", "pnodes", "ports", "run", "user", "volumes",
 }
 
 func (s record) read(ps *problems, n *yaml.Node, p *place) (value, bool) {
@@ -86,8 +86,12 @@ func (s record) unknown(ps *problems, name string, at *place) (meant string) {
 		names[i] = f.name
 	}
 	remedy := "known here: " + strings.Join(names, ", ")
-	if meant = nearest(name, names); meant != "" {
+	if other := link.OtherName(name); slices.Contains(names, other) {
+		meant, remedy = other, "write "+other
+	} else if meant = nearest(name, names); meant != "" {
 		remedy = "did you mean " + meant + "?"
+	} else if s.what == conditions.what && isCondition[name] {
+		remedy = "put it in out, in or both"
 	} else if home := homeOf(name); home != "" {
 		remedy = "it belongs in " + home
 	}
@@ -95,10 +99,21 @@ func (s record) unknown(ps *problems, name string, at *place) (meant string) {
 	return meant
 }
 
+// records are all kinds of records; of those that have the same field, the
+// one that it rather belongs in comes first.
+var records = []record{platform, vnetwork, vnodes, viface, route, conditions, side, profile, linkEntry, step}
+
 // homeOf says what kind of record has a field of that name.
 func homeOf(name string) string {
-	for _, r := range []record{platform, vnetwork, vnodes, viface, route} {
-		if r.field(name) != nil {
+	if other := link.OtherName(name); other != "" {
+		name = other
+	}
+	for _, r := range records {
+		switch {
+		case r.field(name) == nil:
+		case r.what == side.what:
+			return "conditions, under out, in or both"
+		default:
 			return r.what
 		}
 	}

@@ -25,6 +25,7 @@ type value struct {
 	broken bool // it, or something in it, was reported
 	text   string
 	number uint64
+	real   float64
 	flag   bool
 	items  []value // of a list; of a table in the order of the file
 	fields []value // of a record: few, so they are looked through

@@ -1,11 +1,13 @@
 package topo
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"slices"
 	"strconv"
 
+	"myriad/link"
 	"myriad/program"
 )
 
@@ -16,6 +18,7 @@ func (b *builder) readVifaces(t *template, v value) {
 	before := b.count
 	names := make(map[string]int, len(list.items))
 	networks := make(map[int]int, len(list.items))
+	own, ownAt, _ := b.conditions(v)
 	for i, item := range list.items {
 		f := Viface{Name: item.or("name", "eth"+strconv.Itoa(i)), Network: -1}
 		if line, twice := names[f.Name]; twice {
@@ -26,6 +29,7 @@ func (b *builder) readVifaces(t *template, v value) {
 			f.Network = n
 		}
 		b.readFixed(t, &f, item)
+		b.readConditions(&f, item, own, ownAt)
 		if f.Network >= 0 {
 			t.Vifaces = append(t.Vifaces, f)
 			t.vifaces = append(t.vifaces, *item.place)
@@ -34,6 +38,42 @@ func (b *builder) readVifaces(t *template, v value) {
 	}
 	b.checkSubnets(t)
 	t.sound = t.sound && b.count == before
+}
+
+// readConditions settles the conditions of a viface: those of its vnetwork,
+// then those of its vnodes entry, then its own, field by field.
+func (b *builder) readConditions(f *Viface, item value, entry both, entryAt *place) {
+	own, at, ok := b.conditions(item)
+	if f.Network < 0 || !ok {
+		return
+	}
+	n := &b.networks[f.Network]
+	at = cmp.Or(at, entryAt, n.conditionsAt)
+	if at == nil {
+		return
+	}
+	if at == n.conditionsAt && n.settled { // as of many others
+		f.Out, f.In = n.out, n.in
+		return
+	}
+	all := n.conditions.then(entry).then(own)
+	out, okOut := b.settle(at, all.out)
+	in, okIn := b.settle(at, all.in)
+	if !okOut || !okIn {
+		return
+	}
+	f.Out, f.In = some(out), some(in)
+	if at == n.conditionsAt {
+		n.out, n.in, n.settled = f.Out, f.In, true
+	}
+}
+
+// some is c, nil if it asks for nothing.
+func some(c link.Conditions) *link.Conditions {
+	if c.Zero() {
+		return nil
+	}
+	return &c
 }
 
 // readNetworkOf reads the vnetwork of a viface. networks has those of the

@@ -254,20 +254,8 @@ func (p *placer) count(s *Summary, nodes []int) {
 			s.Unplaced++
 		}
 	}
-	if p.fit.used {
-		s.note("%s placed by where they are drawn: as the %d known ones around are, each left out in turn, that is %.0f km off in the middle",
-			are(s.Fitted, "node"), p.fit.anchors, p.fit.off)
-	}
 }
 
 func (s *Summary) note(format string, args ...any) {
 	s.Notes = append(s.Notes, fmt.Sprintf(format, args...))
-}
-
-// are is "1 node is", "2 nodes are".
-func are(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun + " is"
-	}
-	return plural(n, noun) + " are"
 }
