@@ -15,8 +15,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"myriad/kernel/netns"
 )
 
 // urgentThread finds the wheel's thread: the only one with SCHED_FIFO.
@@ -166,7 +164,9 @@ func BenchmarkLateness(b *testing.B) {
 					for range 10 {
 						late = append(late, l.lateness(delay))
 					}
-					timer = append(timer, timerLateness(b, 10)...)
+					more, err := Timers(10, time.Millisecond)
+					l.must(err)
+					timer = append(timer, more...)
 				}
 			}
 			report(b, "hold", late)
@@ -205,28 +205,6 @@ func (l *lab) lateness(delay time.Duration) time.Duration {
 		at := *(*unix.Timespec)(unsafe.Pointer(&msgs[0].Data[0]))
 		return time.Duration(at.Nano() + mono.Nano() - real.Nano() - due)
 	}
-}
-
-// timerLateness says how late sleeps of 1 ms end, on a thread like a wheel's.
-func timerLateness(b *testing.B, n int) (late []time.Duration) {
-	err := netns.Run(func(*netns.Thread) error {
-		var th thread
-		th.hurry()
-		defer th.calm()
-		for range n {
-			due := monotonic() + int64(time.Millisecond)
-			ts := unix.NsecToTimespec(due)
-			if err := unix.ClockNanosleep(unix.CLOCK_MONOTONIC, unix.TIMER_ABSTIME, &ts, nil); err != nil && err != unix.EINTR {
-				return err
-			}
-			late = append(late, time.Duration(monotonic()-due))
-		}
-		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return late
 }
 
 // BenchmarkIdle reports what a wheel costs that has nothing to do, also after
