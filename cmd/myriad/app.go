@@ -133,7 +133,7 @@ func (a *app) rootCmd() *cobra.Command {
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.absoluteDirs() }
 
 	a.addGroup(root, "describe", "Describe a platform:",
-		a.schemaCmd(), a.validateCmd(), a.planCmd())
+		a.schemaCmd(), a.importCmd(), a.validateCmd(), a.planCmd())
 	a.addGroup(root, "live", "Bring it up, use it, take it down:",
 		a.upCmd(), a.statusCmd(), a.psCmd(), a.inspectCmd(), a.execCmd(), a.shellCmd(),
 		a.checkCmd(), a.eventsCmd(), a.downCmd())

@@ -290,14 +290,14 @@ func (n *network) summarise() {
 func (n *network) remark() {
 	s := &n.s
 	if s.Known > 0 {
-		s.note("%s taken for the city of that name", are(s.Known, "node"))
+		s.note("%s taken for a city of that name", are(s.Known, "node"))
 	}
 	if s.Fitted > 0 {
-		s.note("%s placed by where they are drawn: for the %d known ones among them, that is %.0f km off (median)",
+		s.note("%s placed by the drawing: for the %d known ones among them, that is %.0f km off (median)",
 			are(s.Fitted, "node"), n.p.fit.anchors, n.p.fit.off)
 	}
 	if s.Interpolated > 0 {
-		s.note("%s put into the middle of their neighbours, for lack of coordinates", are(s.Interpolated, "node"))
+		s.note("%s put between neighbours, for lack of a known place", are(s.Interpolated, "node"))
 	}
 	if s.DefaultDelays > 0 {
 		s.note("%s no known length, and the default delay of %s", has(s.DefaultDelays, "link"), link.FormatDelay(cmp.Or(n.o.DefaultDelay, lostDelay)))

@@ -186,7 +186,7 @@ func (w *writer) describe(r *router) string {
 	case known:
 		return fmt.Sprintf("%s, at %g, %g by its name", what, at.Latitude, at.Longitude)
 	case fitted:
-		return fmt.Sprintf("%s, at %g, %g by where it is drawn", what, at.Latitude, at.Longitude)
+		return fmt.Sprintf("%s, at %g, %g by the drawing", what, at.Latitude, at.Longitude)
 	case interpolated:
 		return fmt.Sprintf("%s, at %g, %g between its neighbours", what, at.Latitude, at.Longitude)
 	}
