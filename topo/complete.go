@@ -31,7 +31,7 @@ func (b *builder) checkComplete() {
 			joined.join(t.Vifaces[0].Network, t.Vifaces[i].Network)
 		}
 	}
-	if !certain {
+	if !certain || b.topo.Parts {
 		return
 	}
 	seen := map[int]bool{}

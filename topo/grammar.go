@@ -45,8 +45,8 @@ var platform = record{
 			doc: "Groups by name, each a node set of vnodes and of other groups. @name stands for a group in every node set but that of a vnodes entry.",
 		}},
 		{name: "routing", standard: "none", shape: text{
-			what: "a way of routing", words: []string{"none", "complete"},
-			doc: "complete gives every vnode routes to every vnetwork through gateway vnodes. none leaves it to routes.",
+			what: "a way of routing", words: []string{"none", "complete", "parts"},
+			doc: "complete gives every vnode routes to every vnetwork through gateway vnodes. parts does so where gateways join them, and allows that they do not. none leaves it to routes.",
 		}},
 		{name: "routes", shape: list{
 			what: "a list of routes", of: route,

@@ -133,7 +133,8 @@ func (b *builder) build() *Topology {
 	if b.file.or("fabric", "ebpf") == "bridge" {
 		b.topo.Fabric = program.FabricBridge
 	}
-	b.topo.Complete = b.file.or("routing", "none") == "complete"
+	routing := b.file.or("routing", "none")
+	b.topo.Complete, b.topo.Parts = routing != "none", routing == "parts"
 	b.readMetric()
 
 	b.readProfiles()

@@ -22,6 +22,7 @@ type Topology struct {
 	Seed     uint64
 	Fabric   program.Fabric
 	Complete bool // routes between all vnetworks through gateway vnodes
+	Parts    bool // with Complete: vnetworks that no gateways join stay apart
 	Networks []Network
 	Vnodes   []Template
 	Routes   []Route                 // before those of Complete, where both lead to one destination
