@@ -46,6 +46,8 @@ type wirePlan struct {
 	Via      []uint32
 	HopOf    runs
 	HopsUpTo runs
+
+	Links wireLinks
 }
 
 type wireNetwork struct {
@@ -85,7 +87,7 @@ type wireGroup struct {
 func (p *Plan) Encode() []byte {
 	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Metric: uint8(p.metric), Nodes: p.nodes.String(),
 		Kind: runsOf(p.kind), Pnode: runsOf(p.pnode), Rack: runsOf(p.rack), Slot: runsOf(p.slot), Host: runsOf(p.host),
-		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo)}
+		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo), Links: p.encodeLinks()}
 	for _, n := range p.networks {
 		w.Networks = append(w.Networks, wireNetwork{ID: n.ID, Name: n.Name, Subnet: number(n.Subnet.Addr()),
 			Bits: uint8(n.Subnet.Bits()), MTU: n.MTU, Broadcast: n.Broadcast})
@@ -152,7 +154,7 @@ func Decode(data []byte) (*Plan, error) {
 
 func (w *wirePlan) plan() (*Plan, error) {
 	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, metric: topo.Metric(w.Metric)}
-	for _, step := range []func(*Plan) error{w.tables, w.nodeSets, w.columns, w.sparse, (*Plan).check} {
+	for _, step := range []func(*Plan) error{w.tables, w.nodeSets, w.columns, w.sparse, (*Plan).check, w.Links.into} {
 		if err := step(p); err != nil {
 			return nil, err
 		}

@@ -1,52 +1,168 @@
 package plan
 
 import (
+	"fmt"
 	"time"
 
-	"myriad/nodeset"
 	"myriad/program"
 	"myriad/topo"
 )
 
 // Links gives the tables of link conditions that the topology asks for, nil
 // if it asks for none.
-func (p *Plan) Links() *program.Links { return nil }
+func (p *Plan) Links() *program.Links { return p.links }
 
 // Schedule gives the changes that the topology asks for, and after which time
 // they begin again (0: never).
-func (p *Plan) Schedule() (steps []topo.Step, repeat time.Duration) { return nil, 0 }
+func (p *Plan) Schedule() (steps []topo.Step, repeat time.Duration) { return p.schedule, p.repeat }
 
-// Change gives the tables that changes make of current ones (nil: there are
-// no conditions), and says how many vifaces and pairs they are about. It
-// leaves current as it is.
-func (p *Plan) Change(current *program.Links, changes []topo.Change) (next *program.Links, vifaces, pairs int, err error) {
-	return current, 0, 0, nil
+// makeLinks makes the tables that the topology asks for.
+func (m *maker) makeLinks() {
+	m.seed, m.schedule, m.repeat = m.topo.Seed, m.topo.Schedule, m.topo.Repeat
+	if len(m.problems) > 0 {
+		return
+	}
+	s := newShaper(&m.Plan, nil)
+	m.sides(s)
+	for i := range m.topo.Links {
+		r := &m.topo.Links[i]
+		if err := s.linkRule(r); err != nil {
+			m.problems = append(m.problems, err)
+		}
+	}
+	if len(m.problems) > 0 || s.out == nil && !s.opened {
+		return
+	}
+	l, err := s.finish()
+	if err != nil {
+		m.problems = append(m.problems, err)
+		return
+	}
+	if m.links = l; l != nil && m.fabric == program.FabricBridge {
+		m.bad("give links conditions", "bridges know none", "use fabric: ebpf")
+	}
 }
 
-// Way is what frames from one vnode to another meet.
-type Way struct {
-	Network       string // the vnetwork that joins the two
-	Out, Pair, In program.Condition
+// sides gives every viface the conditions of its template.
+func (m *maker) sides(s *shaper) {
+	type sides struct{ out, in uint32 }
+	of := make([][]sides, len(m.topo.Vnodes))
+	any := false
+	for i := range m.topo.Vnodes {
+		vifaces := m.topo.Vnodes[i].Vifaces
+		of[i] = make([]sides, len(vifaces))
+		for j := range vifaces {
+			f := &vifaces[j]
+			of[i][j] = sides{s.ref(s.lower(f.Out)), s.ref(s.lower(f.In))}
+			any = any || of[i][j] != sides{}
+		}
+	}
+	if !any {
+		return
+	}
+	s.out, s.in = make([]uint32, len(m.host)), make([]uint32, len(m.host))
+	for i, t := range m.template {
+		for j, c := range of[t] {
+			row := m.viface[i] + uint32(j)
+			s.out[row], s.in[row] = c.out, c.in
+		}
+	}
 }
 
-// Delay is how long frames are delayed on the way, jitter and rates apart.
-func (w *Way) Delay() time.Duration { return w.Out.Delay + w.Pair.Delay + w.In.Delay }
-
-// Way gives the conditions of the way from one vnode to another in a vnetwork
-// that both are in; ok is false if there is none.
-func (p *Plan) Way(l *program.Links, from, to string) (way Way, ok bool) { return Way{}, false }
-
-// LinkRow is one or more vifaces, or pairs, of the same conditions.
-type LinkRow struct {
-	Nodes   *nodeset.Set
-	To      *nodeset.Set // of pairs
-	Network string
-	Side    topo.Side
-	Asked   program.Condition
-	Count   int
+// linkRule does what a rule of the topology says.
+func (s *shaper) linkRule(r *topo.LinkRule) error {
+	if r.Matrix != nil {
+		sets, err := s.plan.matrixRows(r.Matrix)
+		if err != nil {
+			return err
+		}
+		s.matrixRule(sets, r.Matrix.Delay, nil)
+		return s.err
+	}
+	from, err := s.plan.rowsOf(r.From)
+	if err != nil {
+		return err
+	}
+	to, err := s.plan.rowsOf(r.To)
+	if err != nil {
+		return err
+	}
+	s.rule(from, to, s.word(s.lower(r.Conditions)))
+	return s.err
 }
 
-// LinkRows lists the conditions of the vifaces of nodes, or with to those of
-// the pairs from nodes to it, with like ones in one row. Those without
-// conditions are listed too.
-func (p *Plan) LinkRows(l *program.Links, nodes, to *nodeset.Set) []LinkRow { return nil }
+// matrixRows gives the vnodes of each set of a matrix.
+func (p *Plan) matrixRows(m *topo.Matrix) ([][]rowRange, error) {
+	if n := len(m.Sets); n > program.MaxClasses || len(m.Delay) != n*n {
+		return nil, problem(fmt.Sprintf("use a matrix of %d delays", len(m.Delay)), fmt.Sprintf("it is of %d groups of vnodes, at most %d can be", n, program.MaxClasses), "group nodes")
+	}
+	rows := make([][]rowRange, len(m.Sets))
+	for i, set := range m.Sets {
+		var err error
+		if rows[i], err = p.rowsOf(set); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// merge gives the word of a pair from what it was and its new delay.
+type merge func(was, delay program.PairWord) (program.PairWord, error)
+
+// matrixRule writes the delays of a matrix between disjoint sets of vnodes.
+// Without merge, they are all that their pairs have, and exceptions end.
+func (s *shaper) matrixRule(sets [][]rowRange, delays []time.Duration, merge merge) {
+	s.begin()
+	s.grid.reserve(min(s.grid.n+len(sets), program.MaxClasses+1))
+	classes := make([][]int, len(sets))
+	for i, rows := range sets {
+		classes[i] = s.cut(rows)
+	}
+	n := len(sets)
+	setOf := make([]int, s.grid.n)
+	var all []int
+	for i, list := range classes {
+		for _, k := range list {
+			setOf[k] = i
+		}
+		all = append(all, list...)
+	}
+	if merge != nil {
+		s.changeExceptions(all, all, func(i, j int, w program.PairWord) (program.PairWord, error) {
+			if d := delays[setOf[i]*n+setOf[j]]; d >= 0 {
+				return merge(w, s.delay(d))
+			}
+			return w, nil
+		})
+	}
+	for i, list := range classes {
+		row := delays[i*n : (i+1)*n]
+		for _, k := range list {
+			s.matrixRow(k, row, classes, merge)
+		}
+	}
+}
+
+func (s *shaper) matrixRow(k int, delays []time.Duration, classes [][]int, merge merge) {
+	for j, d := range delays {
+		if d < 0 {
+			continue
+		}
+		w := s.delay(d)
+		for _, other := range classes[j] {
+			if merge == nil {
+				s.grid.set(k, other, w, s.step)
+			} else {
+				s.changeCell(k, other, func(was program.PairWord) (program.PairWord, error) { return merge(was, w) })
+			}
+		}
+	}
+}
+
+// delay gives the word of a delay.
+func (s *shaper) delay(d time.Duration) program.PairWord {
+	if w, ok := program.WordOfDelay(d); ok {
+		return w
+	}
+	return s.word(program.Condition{Delay: bounded(d)})
+}

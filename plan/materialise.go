@@ -10,12 +10,14 @@ import (
 )
 
 // Program gives what one pnode must have, nil for a number that is nobody's.
-// Programs share their tables of names; nothing in one may be changed.
+// Programs share their tables of names and links; nothing in one may be
+// changed. Each has the conditions of all links of the platform, for each
+// pnode enforces what its vnodes send to any other.
 func (p *Plan) Program(pnode int) *program.Program {
 	if pnode < 0 || pnode >= len(p.pnodes) || p.pnodes[pnode].Name == "" {
 		return nil
 	}
-	out := &program.Program{Platform: p.platform, Pnode: p.pnodes[pnode].Name, Fabric: p.fabric, Names: p.ranges}
+	out := &program.Program{Platform: p.platform, Pnode: p.pnodes[pnode].Name, Fabric: p.fabric, Names: p.ranges, Links: p.links}
 	rows := p.order[p.from[pnode]:p.from[pnode+1]]
 	for len(rows) > 0 {
 		rack := p.rack[rows[0]]

@@ -53,6 +53,11 @@ type Plan struct {
 	hopOf    []uint32 // a row for each explicit route of each vnode: index into hops
 	hopsUpTo []uint32 // a row for each vnode, or none at all: its rows of hopOf end here
 
+	seed     uint64
+	links    *program.Links // that the topology asks for
+	schedule []topo.Step
+	repeat   time.Duration
+
 	derived
 }
 
@@ -66,6 +71,7 @@ type derived struct {
 	ranges  []program.NameRange
 	places  []program.PlaceRange // empty if there is one pnode
 	routes  []kindRoutes         // a row for each kind, if complete
+	byHosts hosts
 }
 
 // kind is what many vnodes have in common.
@@ -152,6 +158,7 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 		m.checkMACs,
 		m.explicitRoutes,
 		m.derive,
+		m.makeLinks,
 	} {
 		if step(); m.stop {
 			break
