@@ -29,6 +29,7 @@ type wirePlan struct {
 	Platform string
 	Fabric   uint8
 	Complete bool
+	Parts    bool
 	Metric   uint8
 	Networks []wireNetwork
 	Pnodes   []wirePnode
@@ -85,7 +86,7 @@ type wireGroup struct {
 
 // Encode gives the bytes of a plan. Equal plans have equal bytes.
 func (p *Plan) Encode() []byte {
-	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Metric: uint8(p.metric), Nodes: p.nodes.String(),
+	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Parts: p.parts, Metric: uint8(p.metric), Nodes: p.nodes.String(),
 		Kind: runsOf(p.kind), Pnode: runsOf(p.pnode), Rack: runsOf(p.rack), Slot: runsOf(p.slot), Host: runsOf(p.host),
 		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo), Links: p.encodeLinks()}
 	for _, n := range p.networks {
@@ -153,7 +154,7 @@ func Decode(data []byte) (*Plan, error) {
 }
 
 func (w *wirePlan) plan() (*Plan, error) {
-	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, metric: topo.Metric(w.Metric)}
+	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, parts: w.Parts, metric: topo.Metric(w.Metric)}
 	for _, step := range []func(*Plan) error{w.tables, w.nodeSets, w.columns, w.sparse, (*Plan).check, w.Links.into} {
 		if err := step(p); err != nil {
 			return nil, err

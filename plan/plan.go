@@ -33,6 +33,7 @@ type Plan struct {
 	platform string
 	fabric   program.Fabric
 	complete bool              // routes between all networks
+	parts    bool              // but for those that no gateways join
 	metric   topo.Metric       // what makes them short
 	networks []program.Network // by ID
 	pnodes   []Pnode           // by number; one without a name is a number that is free
@@ -144,7 +145,7 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 		return nil, err
 	}
 	m := &maker{
-		Plan:       Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, metric: t.Metric, groups: t.Groups},
+		Plan:       Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, parts: t.Parts, metric: t.Metric, groups: t.Groups},
 		topo:       t,
 		rackVnodes: o.RackVnodes,
 		previous:   o.Previous,
