@@ -79,7 +79,7 @@ func (p *matrixParser) row(line int, text string) {
 	n := 0
 	p.cells(text, func(cell string, offset int) {
 		if p.rows == 0 || n < p.cols {
-			p.cell(line, 1+utf8.RuneCountInString(text[:offset]), n, cell)
+			p.cell(line, text[:offset], n, cell)
 		}
 		n++
 	})
@@ -129,16 +129,16 @@ func (p *matrixParser) trailing(text string) bool {
 	return p.cols > 0 && strings.Count(text, p.separator) == p.cols || p.cols == 0 && strings.HasSuffix(text, p.separator)
 }
 
-// cell reads one entry.
-func (p *matrixParser) cell(line, at, column int, cell string) {
+// cell reads one entry; before is what stands before it on its line.
+func (p *matrixParser) cell(line int, before string, column int, cell string) {
 	diagonal := column == p.rows
-	say := func(remedy, format string, args ...any) {
-		p.at(line, at, remedy, "row %d, column %d: %s", p.rows+1, column+1, fmt.Sprintf(format, args...))
-		p.delay = append(p.delay, -1)
-	}
 	if cell == "" || cell == "-" || cell == "NA" {
-		p.hole(line, at, column, diagonal)
+		p.hole(line, before, column, diagonal)
 		return
+	}
+	say := func(remedy, format string, args ...any) {
+		p.at(line, columnOf(before), remedy, "row %d, column %d: %s", p.rows+1, column+1, fmt.Sprintf(format, args...))
+		p.delay = append(p.delay, -1)
 	}
 	v, err := strconv.ParseFloat(cell, 64)
 	switch ns := v * float64(p.o.Unit); {
@@ -153,7 +153,7 @@ func (p *matrixParser) cell(line, at, column int, cell string) {
 	case ns > float64(MaxDelay):
 		say("see whether the unit is right", "%s is %s, more than an hour", clip(cell), clip(time.Duration(min(ns, math.MaxInt64/2)).String()))
 	case v == 0 && !diagonal:
-		p.hole(line, at, column, false)
+		p.hole(line, before, column, false)
 	case diagonal && (v == 0 || !p.o.Diagonal):
 		p.delay = append(p.delay, -1)
 	default:
@@ -164,15 +164,18 @@ func (p *matrixParser) cell(line, at, column int, cell string) {
 	}
 }
 
+// columnOf is the column of what stands after some text on its line.
+func columnOf(before string) int { return 1 + utf8.RuneCountInString(before) }
+
 // hole notes an entry that is missing.
-func (p *matrixParser) hole(line, at, column int, diagonal bool) {
+func (p *matrixParser) hole(line int, before string, column int, diagonal bool) {
 	p.delay = append(p.delay, -1)
 	if diagonal {
 		return
 	}
 	if p.missing++; p.missing == 1 {
 		p.firstHole = fmt.Sprintf("row %d, column %d", p.rows+1, column+1)
-		p.firstLine, p.firstCol = line, at
+		p.firstLine, p.firstCol = line, columnOf(before)
 	}
 }
 

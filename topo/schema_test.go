@@ -100,9 +100,10 @@ func TestSchemaAgrees(t *testing.T) {
 		agree(t, s, name, src)
 	}
 	// Spoil one value of each good file after the other.
-	spoils := []string{"", "~", "true", "7", "-1", "1.5", "x", "X", "a b", "[]", "{}", "[x]", "{x: 1}", "10.0.0.0/8", "default", "lo"}
+	spoils := []string{"", "~", "true", "7", "-1", "1.5", "x", "X", "a b", "[]", "{}", "[x]", "{x: 1}", "10.0.0.0/8", "default", "lo",
+		"0", "20", "20ms", "1%", "10mbit", "10mbps", "lte", "none", "a/b", "{out: {delay: 1ms}}", "{both: lte}", "[[0, 1ms], [1, none]]", "{a: [1, 2]}", "0x0", "-0", "1e3"}
 	for name, src := range all {
-		if _, err := Parse(name, src); err != nil {
+		if _, err := parseAny(name, src); err != nil {
 			continue
 		}
 		lines := strings.Split(string(src), "\n")
@@ -141,6 +142,18 @@ func TestSchemaKnows(t *testing.T) {
 		case table:
 			visit(path+" key", s.key)
 			visit(path+".*", s.of)
+		case quantity:
+			if s.doc == "" {
+				t.Errorf("%s has no description", path)
+			}
+			for _, e := range s.examples {
+				if !s.pattern.MatchString(e.(string)) {
+					t.Errorf("%s: example %q does not match", path, e)
+				}
+			}
+		case union:
+			visit(path, s.text)
+			visit(path, s.other)
 		case either:
 			visit(path, s.short)
 			visit(path, s.long)

@@ -105,11 +105,9 @@ func timeOf(name, doc string) field {
 	return field{name: name, shape: q}
 }
 
-var nodesAnd = text{what: nodes.what, examples: nodes.examples}
-
 // setOf is the field of a node set.
 func setOf(name, doc string) field {
-	t := nodesAnd
+	t := nodes
 	t.doc = doc
 	return field{name: name, shape: t}
 }
@@ -148,7 +146,7 @@ var linkEntry = record{
 		{name: "positions", shape: union{
 			what:  "the name of a file, or a mapping of positions",
 			text:  named("a file of positions", "Text file of lines nodes,latitude,longitude.", "data/cities.csv"),
-			other: table{what: "a mapping of positions", key: nodesAnd, of: coordinates, doc: "Positions of vnodes on Earth, by node set. What goes from one place to another is delayed by the great circle between them."},
+			other: table{what: "a mapping of positions", key: nodes, of: coordinates, doc: "Positions of vnodes on Earth, by node set. What goes from one place to another is delayed by the great circle between them."},
 		}},
 		{name: "speed", standard: 0.667, shape: decimal{what: "a speed", min: 0.001, max: 1, doc: "Speed of the signal, in units of that of light in vacuum. Left out, it is 2/3, as in fibre.", examples: []any{0.667}}},
 		{name: "stretch", standard: 1, shape: decimal{what: "a factor", min: 1, max: 100, doc: "How much longer the way is than the great circle. Long-haul fibre is about 1.5.", examples: []any{1.5}}},
