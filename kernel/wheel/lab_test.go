@@ -100,8 +100,13 @@ const etherType = 0x88b5 // for experiments
 
 // frame makes a frame of size bytes that is due in some time, and has a number.
 func frame(size int, in time.Duration, number uint32) []byte {
+	return frameAt(size, monotonic()+int64(in), number)
+}
+
+// frameAt makes one that is due at a time.
+func frameAt(size int, due int64, number uint32) []byte {
 	p := make([]byte, max(size, minFrame+4))
-	h := Header{Due: monotonic() + int64(in), Network: 7, From: 0x123456, To: 0xabcdef}
+	h := Header{Due: due, Network: 7, From: 0x123456, To: 0xabcdef}
 	h.Put(p)
 	binary.BigEndian.PutUint16(p[HeaderSize:], etherType)
 	for i := minFrame + 4; i < len(p); i++ {
@@ -169,7 +174,7 @@ func (l *lab) pull(patience time.Duration) (vnet, frame []byte) {
 // settle waits until the wheel's counts are as they should be.
 func (l *lab) settle(what string, ok func(Stats) bool) Stats {
 	l.Helper()
-	for range 500 {
+	for range 2000 {
 		if s := l.wheel.Stats(); ok(s) {
 			return s
 		}

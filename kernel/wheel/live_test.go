@@ -17,38 +17,59 @@ import (
 
 const mtu = 65535
 
+// patient calls a test with more and more time, until it had enough: it says
+// whether it did its part before frames were due.
+func patient(t *testing.T, try func(t *testing.T, time time.Duration) bool) {
+	for d := 50 * time.Millisecond; d < 15*time.Second; d *= 4 {
+		if done := false; !t.Run(d.String(), func(t *testing.T) { done = try(t, d) }) || done {
+			return
+		}
+	}
+	t.Error("this machine is too slow")
+}
+
+// enough is how long a frame is waited for that is to come.
+const enough = 20 * time.Second
+
 // TestOrder: frames leave in the order in which they are due, and not before.
 func TestOrder(t *testing.T) {
-	l := newLab(t, mtu, &Options{})
 	order := rand.New(rand.NewPCG(1, 2)).Perm(200)
-	start := monotonic()
-	for _, i := range order {
-		due := start + int64(20*time.Millisecond+time.Duration(i)*500*time.Microsecond)
-		l.push(frame(60+i, time.Duration(due-monotonic()), uint32(i)))
-	}
-	for i := range order {
-		_, f := l.pull(2 * time.Second)
-		now := monotonic()
-		if f == nil {
-			t.Fatalf("frame %d does not come: %+v", i, l.wheel.Stats())
+	patient(t, func(t *testing.T, base time.Duration) bool {
+		l := newLab(t, mtu, &Options{})
+		start := monotonic()
+		due := func(i int) int64 { return start + int64(base) + int64(i)*200_000 }
+		for _, i := range order {
+			l.push(frameAt(60+i, due(i), uint32(i)))
 		}
-		if got := number(f); got != uint32(i) {
-			t.Fatalf("frame %d comes as number %d", got, i)
+		l.settle("all read", func(s Stats) bool { return s.Frames == 200 })
+		if time.Duration(monotonic()-start) > base {
+			return false
 		}
-		if due := Due(f, now); now < due {
-			t.Errorf("frame %d leaves %v early", i, time.Duration(due-now))
+		for i := range order {
+			_, f := l.pull(enough)
+			now := monotonic()
+			if f == nil {
+				t.Fatalf("frame %d does not come: %+v", i, l.wheel.Stats())
+			}
+			if got := number(f); got != uint32(i) {
+				t.Fatalf("frame %d comes as number %d", i, got)
+			}
+			if due := Due(f, now); now < due {
+				t.Errorf("frame %d leaves %v early", i, time.Duration(due-now))
+			}
+			if want := frame(60+i, 0, uint32(i)); !slices.Equal(f[4:], want[4:]) {
+				t.Errorf("frame %d is not what was sent", i)
+			}
 		}
-		if want := frame(60+i, 0, uint32(i)); !slices.Equal(f[4:], want[4:]) {
-			t.Errorf("frame %d is not what was sent", i)
+		s := l.settle("empty", func(s Stats) bool { return s.Held == 0 })
+		if s.Failed+s.Full+s.Missed != 0 || s.Bytes != 0 || s.HeldMost != 200 {
+			t.Errorf("counts are %+v", s)
 		}
-	}
-	s := l.settle("empty", func(s Stats) bool { return s.Held == 0 })
-	if s.Frames != 200 || s.Failed+s.Full+s.Missed != 0 || s.Bytes != 0 || s.HeldMost < 2 {
-		t.Errorf("counts are %+v", s)
-	}
-	if s.Note != "" {
-		t.Log(s.Note)
-	}
+		if s.Note != "" {
+			t.Log(s.Note)
+		}
+		return true
+	})
 }
 
 // TestEqual: frames that are due at once leave in the order in which they came.
@@ -62,7 +83,7 @@ func TestEqual(t *testing.T) {
 		l.push(f)
 	}
 	for i := range uint32(n) {
-		_, f := l.pull(2 * time.Second)
+		_, f := l.pull(enough)
 		if f == nil || number(f) != i {
 			t.Fatalf("number %d: %v (%+v)", i, f, l.wheel.Stats())
 		}
@@ -73,14 +94,14 @@ func TestEqual(t *testing.T) {
 // before what is still to be held.
 func TestLate(t *testing.T) {
 	l := newLab(t, mtu, &Options{})
-	l.push(frame(100, 300*time.Millisecond, 3))
+	l.push(frame(100, 2*time.Second, 3))
 	for i, in := range []time.Duration{-time.Microsecond, -time.Second, -10 * time.Minute} {
 		l.push(frame(100, in, uint32(i)))
-		if _, f := l.pull(200 * time.Millisecond); f == nil || number(f) != uint32(i) {
+		if _, f := l.pull(enough); f == nil || number(f) != uint32(i) {
 			t.Errorf("due %v ago: %v", -in, f)
 		}
 	}
-	if _, f := l.pull(time.Second); f == nil || number(f) != 3 {
+	if _, f := l.pull(enough); f == nil || number(f) != 3 {
 		t.Errorf("the one that was held: %v", f)
 	}
 	if s := l.wheel.Stats(); s.Late < 2 {
@@ -101,7 +122,7 @@ func TestSizes(t *testing.T) {
 	for i, size := range sizes {
 		want := frame(size, time.Millisecond, uint32(i))
 		l.push(want)
-		if _, f := l.pull(time.Second); !slices.Equal(f, want) {
+		if _, f := l.pull(enough); !slices.Equal(f, want) {
 			t.Fatalf("%d bytes: %d come back (%+v)", size, len(f), l.wheel.Stats())
 		}
 	}
@@ -114,19 +135,19 @@ func TestFull(t *testing.T) {
 	l := newLab(t, mtu, &Options{Memory: limit})
 	const n = 2000
 	for i := range uint32(n) {
-		l.push(frame(1500, 500*time.Millisecond, i))
+		l.push(frame(1500, time.Second, i))
 	}
 	s := l.settle("all read", func(s Stats) bool { return s.Frames == n })
-	if s.Full == 0 || s.Held+s.Full != n || s.Bytes > limit || s.Bytes < limit*9/10 {
+	if s.Full == 0 || s.Held+s.Full > n || s.Bytes > limit || s.HeldMost < limit*9/10/1536 {
 		t.Errorf("counts are %+v", s)
 	}
-	for range s.Held {
-		if _, f := l.pull(2 * time.Second); f == nil {
+	for range n - s.Full {
+		if _, f := l.pull(enough); f == nil {
 			t.Fatalf("a frame that was held is lost: %+v", l.wheel.Stats())
 		}
 	}
 	l.push(frame(1500, time.Millisecond, n))
-	if _, f := l.pull(time.Second); f == nil || number(f) != n {
+	if _, f := l.pull(enough); f == nil || number(f) != n {
 		t.Errorf("afterwards comes %v", f)
 	}
 }
@@ -168,7 +189,7 @@ func TestGone(t *testing.T) {
 			l.in(l.rack, func(b *rtnl.Batch) { b.DelLink(holdIndex, "hold") })
 			select {
 			case <-l.wheel.Done():
-			case <-time.After(5 * time.Second):
+			case <-time.After(enough):
 				t.Fatalf("still at work: %+v", l.wheel.Stats())
 			}
 			if err := l.wheel.Err(); !errors.Is(err, ErrGone) {
@@ -184,20 +205,30 @@ func TestGone(t *testing.T) {
 // TestDown: a device that goes down takes what is due meanwhile with it, and
 // no more.
 func TestDown(t *testing.T) {
-	l := newLab(t, mtu, &Options{})
-	l.push(frame(100, 50*time.Millisecond, 1))
-	l.push(frame(100, 500*time.Millisecond, 2))
-	l.settle("held", func(s Stats) bool { return s.Held == 2 })
-	l.setUp(false)
-	l.settle("one failed", func(s Stats) bool { return s.Failed == 1 })
-	l.setUp(true)
-	if _, f := l.pull(2 * time.Second); f == nil || number(f) != 2 {
-		t.Errorf("after it is up again comes %v (%+v)", f, l.wheel.Stats())
-	}
-	l.push(frame(100, time.Millisecond, 3))
-	if _, f := l.pull(2 * time.Second); f == nil || number(f) != 3 {
-		t.Errorf("later comes %v (%+v)", f, l.wheel.Stats())
-	}
+	patient(t, func(t *testing.T, base time.Duration) bool {
+		l := newLab(t, mtu, &Options{})
+		start := time.Now()
+		l.push(frame(100, base, 1))
+		l.push(frame(100, 3*base, 2))
+		l.settle("all read", func(s Stats) bool { return s.Frames == 2 })
+		l.setUp(false)
+		if time.Since(start) > base {
+			return false
+		}
+		l.settle("one failed", func(s Stats) bool { return s.Failed > 0 })
+		l.setUp(true)
+		if time.Since(start) > 3*base {
+			return false
+		}
+		if _, f := l.pull(enough); f == nil || number(f) != 2 {
+			t.Errorf("after it is up again comes %v (%+v)", f, l.wheel.Stats())
+		}
+		l.push(frame(100, time.Millisecond, 3))
+		if _, f := l.pull(enough); f == nil || number(f) != 3 {
+			t.Errorf("later comes %v (%+v)", f, l.wheel.Stats())
+		}
+		return true
+	})
 }
 
 // setUp sets the hold device up or down.
@@ -228,7 +259,7 @@ func TestQuiet(t *testing.T) {
 		l.push(frame(1500, time.Millisecond, i))
 	}
 	for range 500 {
-		if _, f := l.pull(time.Second); f == nil {
+		if _, f := l.pull(enough); f == nil {
 			t.Fatal("a frame is lost")
 		}
 	}
@@ -239,7 +270,7 @@ func TestQuiet(t *testing.T) {
 		t.Errorf("idle for a second, it woke %d times", n)
 	}
 	l.push(frame(100, 700*time.Millisecond, 0))
-	if _, f := l.pull(2 * time.Second); f == nil {
+	if _, f := l.pull(enough); f == nil {
 		t.Fatal("a frame is lost")
 	}
 	if n := l.wheel.Stats().Wakes - before; n > 10 {
@@ -279,7 +310,7 @@ func TestGSO(t *testing.T) {
 		e.PutUint16(vnet[6:], 14+20) // the checksum covers all from there
 		e.PutUint16(vnet[8:], 16)
 		l.pushRaw(vnet[:], want)
-		got, f := l.pull(time.Second)
+		got, f := l.pull(enough)
 		if f == nil {
 			t.Fatalf("it does not come back: %+v", l.wheel.Stats())
 		}
@@ -309,19 +340,25 @@ func tcpFrame(size int, in time.Duration) []byte {
 // TestMTU: a device of 9,000 bytes carries frames of that size, and one that is
 // larger than its device can send is counted, and harms no other.
 func TestMTU(t *testing.T) {
-	l := newLab(t, 9000, &Options{})
-	want := frame(9014, 50*time.Millisecond, 1)
-	l.push(want)
-	if _, f := l.pull(time.Second); !slices.Equal(f, want) {
-		t.Errorf("%d bytes come back", len(f))
-	}
-	due := 300 * time.Millisecond
-	l.push(frame(9014, due, 2))
-	l.push(frame(100, due+10*time.Millisecond, 3))
-	l.settle("held", func(s Stats) bool { return s.Held == 2 })
-	l.in(l.rack, func(b *rtnl.Batch) { b.SetLink(&rtnl.Link{Index: holdIndex, MTU: 1500}) })
-	if _, f := l.pull(2 * time.Second); f == nil || number(f) != 3 {
-		t.Errorf("first comes %v", f)
-	}
-	l.settle("one failed", func(s Stats) bool { return s.Failed == 1 && s.Held == 0 })
+	patient(t, func(t *testing.T, base time.Duration) bool {
+		l := newLab(t, 9000, &Options{})
+		want := frame(9014, time.Millisecond, 1)
+		l.push(want)
+		if _, f := l.pull(enough); !slices.Equal(f, want) {
+			t.Errorf("%d bytes come back", len(f))
+		}
+		start := time.Now()
+		l.push(frame(9014, base, 2))
+		l.push(frame(100, base+10*time.Millisecond, 3))
+		l.settle("read", func(s Stats) bool { return s.Frames == 3 })
+		l.in(l.rack, func(b *rtnl.Batch) { b.SetLink(&rtnl.Link{Index: holdIndex, MTU: 1500}) })
+		if time.Since(start) > base {
+			return false
+		}
+		if _, f := l.pull(enough); f == nil || number(f) != 3 {
+			t.Errorf("first comes %v", f)
+		}
+		l.settle("one failed", func(s Stats) bool { return s.Failed == 1 && s.Held == 0 })
+		return true
+	})
 }
