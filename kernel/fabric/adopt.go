@@ -3,11 +3,12 @@ package fabric
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
 	"myriad/kernel/rtnl"
-	"myriad/program"
 )
 
 // Find looks at the filters on trunks, links of the spine that c belongs to,
@@ -15,42 +16,54 @@ import (
 // most of them have. It returns nil if there is none, and the trunks that do
 // not run it.
 func Find(c *rtnl.Conn, trunks []int32) (f *Fabric, without []int32, err error) {
-	runs := make([]uint32, len(trunks)) // IDs of programs
-	votes := map[uint32]int{}
-	var best uint32
-	for i, link := range trunks {
-		err := c.Read(&rtnl.Dump{FilterLink: link, FilterHook: rtnl.Ingress, Filters: func(info *rtnl.FilterInfo) {
-			if info.Name == filterName {
-				runs[i] = info.ProgID
-			}
-		}})
-		if err != nil {
-			return nil, nil, err
-		}
-		if id := runs[i]; id != 0 {
-			if votes[id]++; votes[id] > votes[best] {
-				best = id
-			}
-		}
-	}
-	for i, link := range trunks {
-		if best == 0 || runs[i] != best {
-			without = append(without, link)
-		}
-	}
-	if best == 0 {
-		return nil, without, nil
+	best, name, without, err := elect(c, trunks, filterName, shapedName)
+	if err != nil || best == 0 {
+		return nil, without, err
 	}
 	f = &Fabric{}
 	o := &f.objects
-	o.Trunk, err = adopt(ebpf.ProgramID(best), map[string]**ebpf.Map{
+	names := map[string]**ebpf.Map{
 		trunkMapNets: &o.Nets, trunkMapPlaces: &o.Places, trunkMapOthers: &o.Others,
 		trunkMapMembers: &o.Members, trunkMapCounts: &o.Counts,
-	})
+	}
+	if name == shapedName {
+		f.shaping = &shaping{}
+		maps.Copy(names, f.shaping.maps.byName())
+	}
+	o.Trunk, err = adopt(best, names)
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
 	return f, without, nil
+}
+
+// elect finds the program that most of the links run, by filters of one of
+// some names, and the links that do not run it; 0 if there is none.
+func elect(c *rtnl.Conn, links []int32, names ...string) (best ebpf.ProgramID, name string, without []int32, err error) {
+	runs := make([]ebpf.ProgramID, len(links))
+	votes := map[ebpf.ProgramID]int{}
+	for i, link := range links {
+		var its string
+		err := c.Read(&rtnl.Dump{FilterLink: link, FilterHook: rtnl.Ingress, Filters: func(info *rtnl.FilterInfo) {
+			if slices.Contains(names, info.Name) {
+				runs[i], its = ebpf.ProgramID(info.ProgID), info.Name
+			}
+		}})
+		if err != nil {
+			return 0, "", nil, err
+		}
+		if id := runs[i]; id != 0 {
+			if votes[id]++; votes[id] > votes[best] {
+				best, name = id, its
+			}
+		}
+	}
+	for i, link := range links {
+		if best == 0 || runs[i] != best {
+			without = append(without, link)
+		}
+	}
+	return best, name, without, nil
 }
 
 // adopt opens a program by its ID, and its maps by their names.
@@ -92,48 +105,4 @@ func openMaps(prog *ebpf.Program, maps map[string]**ebpf.Map) error {
 		}
 	}
 	return nil
-}
-
-// Ensure makes the trunks, links of the spine that c belongs to, run the
-// fabric of a program: the one that is there, changed in place, or else a new
-// one. It returns the number of writes: none where all is as it should be.
-// With conditions in s, the fabric enforces them, and s.Holder's links run the
-// parts of it that belong to them; without, links have none.
-func Ensure(c *rtnl.Conn, trunks []int32, p *program.Program, s *Shaping) (*Fabric, int, error) {
-	old, without, err := Find(c, trunks)
-	if err != nil {
-		return nil, 0, err
-	}
-	if old == nil {
-		f, err := load(p, nil)
-		if err != nil {
-			return nil, 0, err
-		}
-		return f.onto(c, trunks, nil)
-	}
-	f, writes, err := old.update(p)
-	switch {
-	case err != nil:
-		return nil, writes, errors.Join(err, old.Close())
-	case f != old:
-		return f.onto(c, trunks, old)
-	}
-	f, attached, err := f.onto(c, without, nil)
-	return f, writes + attached, err
-}
-
-// onto attaches f to trunks, in place of old.
-func (f *Fabric) onto(c *rtnl.Conn, trunks []int32, old *Fabric) (*Fabric, int, error) {
-	var b rtnl.Batch
-	for _, link := range trunks {
-		f.Attach(&b, link)
-	}
-	writes, err := attach(c, &b)
-	if old != nil {
-		err = errors.Join(err, old.Close())
-	}
-	if err != nil {
-		return nil, writes, errors.Join(err, f.Close())
-	}
-	return f, writes, nil
 }

@@ -7,10 +7,16 @@
 // and Find gets from the filters back to all of them after the process that
 // made them has gone.
 //
+// Where links have conditions, another build of the same program takes its
+// place (bpf/shaped.c), which computes when each frame is due, and gives it to
+// a holder until then; where frames come out of that stands the program
+// release. When the conditions are gone, so is all of it.
+//
 // A rack whose vnodes are attached by veth pairs has a Veth besides (bpf/veth.c).
 package fabric
 
 //go:generate go tool bpf2go -target bpfel -no-global-types -cflags "-mcpu=v3 -Wall -Wextra -Werror" trunk bpf/trunk.c
+//go:generate go tool bpf2go -target bpfel -no-global-types -cflags "-mcpu=v3 -Wall -Wextra -Werror" shaped bpf/shaped.c
 //go:generate go tool bpf2go -target bpfel -no-global-types -cflags "-mcpu=v3 -Wall -Wextra -Werror" veth bpf/veth.c
 
 import (
@@ -30,75 +36,71 @@ import (
 // have it keep it. It is for one goroutine at a time.
 type Fabric struct {
 	objects trunkObjects
+	shaping *shaping // nil: links have no conditions
 }
 
 // FilterName is how the filters of fabrics begin to be called; the rest names
 // the version of the program.
 const FilterName = "myriad_trunk"
 
-// filterName names the version of the program in this binary. Maps of another
+// Names of the versions of the programs in this binary. Maps of another
 // version may have another form.
-var filterName = fmt.Sprintf("%s_%.4x", FilterName, sha256.Sum256(_TrunkBytes))
+var (
+	filterName  = fmt.Sprintf("%s_%.4x", FilterName, sha256.Sum256(_TrunkBytes))
+	shapedName  = fmt.Sprintf("%s_shaped_%.4x", FilterName, sha256.Sum256(_ShapedBytes))
+	releaseName = fmt.Sprintf("myriad_release_%.4x", sha256.Sum256(_ShapedBytes))
+)
 
-// load puts a new fabric into the kernel, with the tables of a program and
-// some room to grow. It goes on with the counts of old, if there is one.
-func load(p *program.Program, old *Fabric) (*Fabric, error) {
-	want, err := build(p, nil)
-	if err != nil {
-		return nil, err
+// Close lets go of the programs and their maps.
+func (f *Fabric) Close() error {
+	err := f.objects.Close()
+	if f.shaping != nil {
+		err = errors.Join(err, f.shaping.release.Close(), f.shaping.maps.close())
 	}
-	spec, err := loadTrunk()
-	if err != nil {
-		return nil, err
-	}
-	want.extend(spec)
-	var opts ebpf.CollectionOptions
-	if old != nil {
-		opts.MapReplacements = map[string]*ebpf.Map{trunkMapCounts: old.objects.Counts}
-	}
-	f := &Fabric{}
-	if err := spec.LoadAndAssign(&f.objects, &opts); err != nil {
-		return nil, unsupported("load the fabric's program", err)
-	}
-	if _, err := f.objects.write(want.empty(), want); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
+	return err
 }
-
-// Close lets go of the program and its maps.
-func (f *Fabric) Close() error { return f.objects.Close() }
 
 // Attach adds to a batch the two messages that give a trunk's end in the spine
 // to the fabric: its clsact qdisc, and the filter. Where another fabric is on
 // the link, it is replaced, and no frame passes in between.
 func (f *Fabric) Attach(b *rtnl.Batch, link int32) {
-	b.NewClsact(link)
-	b.SetFilter(&rtnl.Filter{Link: link, Hook: rtnl.Ingress, Prog: f.objects.Trunk.FD(), Name: filterName})
+	name := filterName
+	if f.shaping != nil {
+		name = shapedName
+	}
+	add(b, link, f.objects.Trunk, name)
 }
 
-// update makes the tables match a program while frames pass, and returns the
-// number of entries written: none where nothing differs. If the maps have no
-// room for it, they stay as they are, and next is a new fabric that goes on
-// with the counts of this one, to be put in its place; else next is f.
-func (f *Fabric) update(p *program.Program) (next *Fabric, writes int, err error) {
+func add(b *rtnl.Batch, link int32, prog *ebpf.Program, name string) {
+	b.NewClsact(link)
+	b.SetFilter(&rtnl.Filter{Link: link, Hook: rtnl.Ingress, Prog: prog.FD(), Name: name})
+}
+
+// update makes the tables match a program, and conditions those of s, while
+// frames pass, and returns the number of entries written: none where nothing
+// differs. It fails with errRoom or ErrRoom, and leaves them as they are, if
+// the maps have no room.
+func (f *Fabric) update(p *program.Program, s *Shaping) (writes int, err error) {
 	have, err := f.objects.read()
 	if err != nil {
-		return f, 0, err
+		return 0, err
 	}
 	want, err := build(p, have)
-	if errors.Is(err, errRoom) {
-		next, err := load(p, f)
-		if err != nil {
-			return f, 0, err
-		}
-		return next, 0, nil
-	}
 	if err != nil {
-		return f, 0, err
+		return 0, err
 	}
-	writes, err = f.objects.write(have, want)
-	return f, writes, err
+	if f.shaping != nil {
+		want.carry(have)
+		c, err := f.prepare(have, want, s.Links)
+		if err != nil {
+			return 0, err
+		}
+		if writes, err = c.Commit(); err != nil {
+			return writes, err
+		}
+	}
+	n, err := f.objects.write(have, want)
+	return writes + n, err
 }
 
 // unsupported says that this kernel is too old, or lacks something.

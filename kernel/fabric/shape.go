@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/cilium/ebpf"
+
 	"myriad/program"
 )
 
@@ -39,18 +41,54 @@ var ErrRoom = errors.New("the maps have no room for the conditions")
 // place by Ensure with some before they can be changed.
 var ErrPlain = errors.New("the fabric has no conditions")
 
-// Change is other conditions, written and not yet in force.
-type Change struct{}
+// shaping is what a fabric with conditions has besides.
+type shaping struct {
+	maps    shapingMaps
+	release *ebpf.Program // runs where frames leave the holder
+	pending *Change
+}
 
-// Prepare writes other conditions beside those in force, and leaves to Commit
-// only one store. Only one Change may be under way. It fails with ErrPlain or
-// ErrRoom where Ensure has to be called instead.
-func (f *Fabric) Prepare(l *program.Links) (*Change, error) { return nil, ErrPlain }
+// wanted says whether links have conditions at all.
+func (s *Shaping) wanted() bool { return s != nil && s.Links != nil }
 
-// Commit puts prepared conditions into force, all at the same moment, and
-// returns the number of entries that differ: none where nothing does.
-func (c *Change) Commit() (entries int, err error) { return 0, nil }
+// Kinds of holder, as the map control has them.
+const (
+	kindWheel = 1 + iota
+	kindFQ
+)
 
-// Lateness counts the frames by how late they left the holder, in
-// program.LatenessBuckets; nil where nothing is held.
-func (f *Fabric) Lateness() ([]uint64, error) { return nil, nil }
+// fill writes what the programs must know of the holder, and returns the
+// number of words that differ.
+func (h *Holder) fill(c *control) (writes int) {
+	want := control{Base: uint64(max(h.Base, 0)), Cut: uint32(h.Cut), Shard: uint32(h.CutLeave)}
+	if h.FQ {
+		want.Kind, want.Entry, want.Exit = kindFQ, uint32(h.Enter), uint32(h.Leave)
+	} else {
+		want.Kind, want.Entry, want.Exit = kindWheel, uint32(h.FirstHold), uint32(h.FirstHold)
+	}
+	for _, w := range [][2]*uint32{
+		{&c.Entry, &want.Entry}, {&c.Exit, &want.Exit}, {&c.Cut, &want.Cut}, {&c.Shard, &want.Shard}, {&c.Kind, &want.Kind},
+	} {
+		if *w[0] != *w[1] {
+			*w[0] = *w[1]
+			writes++
+		}
+	}
+	if c.Base != want.Base {
+		c.Base = want.Base
+		writes++
+	}
+	return writes
+}
+
+// exits lists the links where frames leave the holder, for racks with trunks.
+func (h *Holder) exits(trunks []int32) []int32 {
+	if h.FQ {
+		return []int32{h.Leave}
+	}
+	var out []int32
+	for _, trunk := range trunks {
+		out = append(out, h.FirstHold+trunk-firstTrunk)
+	}
+	return out
+}

@@ -39,7 +39,7 @@ type other struct {
 	Network uint32
 	Host    uint32
 	Trunk   uint32
-	_       uint32
+	Link    uint32 // its link index
 }
 
 // byHost is the key of others for a host of a network; the other keys are

@@ -31,7 +31,7 @@ const (
 func mustLoad(t testing.TB, p *program.Program) *Fabric {
 	t.Helper()
 	kerneltest.RequireRoot(t)
-	f, err := load(p, nil)
+	f, err := load(p, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func BenchmarkUpdate(b *testing.B) {
 	p := crowd(40000)
 	f := mustLoad(b, p)
 	for b.Loop() {
-		if next, writes, err := f.update(p); next != f || writes != 0 || err != nil {
+		if writes, err := f.update(p, nil); writes != 0 || err != nil {
 			b.Fatal(writes, err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"myriad/kernel/rtnl"
 	"myriad/program"
@@ -153,18 +152,4 @@ func (v *Veth) attach(c *rtnl.Conn, trunk int32) (int, error) {
 	v.Join(&b, trunk)
 	b.SetFilter(&rtnl.Filter{Link: rtnl.BlockLink, Hook: vethBlock, Prog: v.objects.Veth.FD(), Name: vethName})
 	return attach(c, &b)
-}
-
-// attach sends a batch of pairs of messages: a qdisc, which may be there, and
-// a filter. It returns the number of writes.
-func attach(c *rtnl.Conn, b *rtnl.Batch) (int, error) {
-	writes := b.Len()
-	var refused error
-	err := c.DoEach(b, func(i int, err *rtnl.OpError) {
-		writes--
-		if qdisc := i%2 == 0; !qdisc || !errors.Is(err, unix.EEXIST) {
-			refused = errors.Join(refused, err)
-		}
-	})
-	return writes, errors.Join(err, refused)
 }

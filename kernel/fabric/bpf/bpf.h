@@ -2,7 +2,7 @@
 
 /* What the programs need of the kernel's interface, and nothing else: with it
  * a compiler is all that `go generate` asks for. No helper here is newer than
- * Linux 5.17. */
+ * Linux 5.17, but the one that only a holder of kind fq is given. */
 
 #ifndef MYRIAD_BPF_H
 #define MYRIAD_BPF_H
@@ -31,24 +31,39 @@ struct __sk_buff {
 	u32 tc_classid;
 	u32 data;
 	u32 data_end;
+	u32 unused[15]; /* napi_id … data_meta */
+	u64 flow_keys;
+	u64 tstamp;
+	u32 wire_len;
+	u32 gso_segs;
+	u64 sk;
+	u32 gso_size;
 };
 
 enum { TC_ACT_UNSPEC = -1, TC_ACT_OK = 0, TC_ACT_SHOT = 2 };
-enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6 };
+enum { MAP_HASH = 1, MAP_ARRAY = 2, MAP_PERCPU_ARRAY = 6, MAP_LRU_HASH = 9 };
 enum { MAP_NO_PREALLOC = 1 << 0, MAP_MMAPABLE = 1 << 10 };
+enum { MAP_UPDATE_NOEXIST = 1 };
 enum { PACKET_HOST = 0 };
+enum { TSTAMP_DELIVERY_MONO = 1 };
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
+static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
+static u64 (*ktime)(void) = (void *)5; /* CLOCK_MONOTONIC */
 static long (*skb_store_bytes)(struct __sk_buff *skb, u32 at, const void *from, u32 len, u64 flags) = (void *)9;
 static long (*clone_redirect)(struct __sk_buff *skb, u32 ifindex, u64 flags) = (void *)13;
+static long (*redirect)(u32 ifindex, u64 flags) = (void *)23;
 static long (*skb_load_bytes)(const struct __sk_buff *skb, u32 at, void *to, u32 len) = (void *)26;
 static long (*skb_change_type)(struct __sk_buff *skb, u32 type) = (void *)32;
+static long (*skb_ecn_set_ce)(struct __sk_buff *skb) = (void *)97;
 static long (*redirect_peer)(u32 ifindex, u64 flags) = (void *)155;
 static long (*loop)(u32 times, void *callback, void *context, u64 flags) = (void *)181;
+static long (*skb_set_tstamp)(struct __sk_buff *skb, u64 tstamp, u32 type) = (void *)192; /* Linux 5.18 */
 
 #define SEC(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
 #define NOINLINE static __attribute__((noinline))
+#define GLOBAL __attribute__((noinline)) /* verified by itself, once; never inlined into what calls it */
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

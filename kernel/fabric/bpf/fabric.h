@@ -8,7 +8,10 @@
 
 #include "bpf.h"
 
-enum { ETHER_LEN = 14, ETHER_IPV6 = 0x86dd, ETHER_ARP = 0x0806 };
+enum { ETHER_LEN = 14, ETHER_IPV4 = 0x0800, ETHER_IPV6 = 0x86dd, ETHER_ARP = 0x0806, IP_TCP = 6 };
+
+/* The index of rack 0's trunk in the spine. */
+enum { FIRST_TRUNK = 16 };
 
 /* An Ethernet address is a number of 48 bits, its first byte the highest. The
  * computed address of a viface is 02, network (16 bits), host (24 bits). */
@@ -24,6 +27,12 @@ enum { COMPUTED = 2 };
 INLINE u64 mac_at(const void *p)
 {
 	return swap64(*(const u64 *)p) >> 16;
+}
+
+INLINE void put_mac(u8 *to, u64 mac)
+{
+	for (int i = 0; i < 6; i++)
+		to[i] = mac >> (40 - 8 * i);
 }
 
 /* What became of a frame: exactly one reason for each that a program saw,
@@ -44,25 +53,40 @@ enum reason {
 	DROP_MALFORMED,
 	BROADCAST_COPY,
 	DROP_BROADCAST_COPY,
-	REASONS = 16, /* room for more without a new shape of map */
+	CUT,
+	HELD,
+	RELEASED,
+	RELEASED_LATE,
+	RELEASED_TO_NOBODY,
+	UNHELD,
+	DROP_LOST,
+	DROP_QUEUE_FULL,
+	DROP_NO_HOLDER,
+	DROP_NO_STATE,
+	MARKED,
+	CORRUPTED,
+	DUPLICATED,
+	REORDERED,
+	REASONS = 32, /* room for more without a new shape of map */
+	LATENESSES = 96,
 };
 
 struct {
 	number(type, MAP_PERCPU_ARRAY);
 	number(max_entries, 1);
 	type_of(key, u32);
-	type_of(value, u64[REASONS]);
+	type_of(value, u64[REASONS + LATENESSES]); /* by reason; by how late frames left the holder */
 } counts SEC(".maps");
 
-INLINE void count(enum reason reason)
+INLINE void count(u32 reason)
 {
 	u32 only = 0;
 	u64 *all = map_lookup(&counts, &only);
-	if (likely(all))
+	if (likely(all) && reason < REASONS)
 		all[reason]++;
 }
 
-INLINE int drop(enum reason reason)
+INLINE int drop(u32 reason)
 {
 	count(reason);
 	return TC_ACT_SHOT;

@@ -7,71 +7,12 @@
  * vnodes and routes of the user's own work as on any Ethernet; ARP is answered
  * here, so nothing is ever flooded to find a neighbour. */
 
-#include "fabric.h"
-
-/* One vnetwork, by its ID. A network that is not there has no span, no size
- * and no members. */
-struct network {
-	u32 first;   /* first address of its subnet */
-	u32 size;    /* number of addresses in it, at most 2^24 */
-	u32 base;    /* its slice of places: hosts 0 … span-1 are */
-	u32 span;    /*   at base, base+1, … */
-	u32 member;  /* its slice of members, where frames */
-	u32 members; /*   for all are delivered; empty otherwise */
-	u32 room;    /* how long that may grow, for those who write */
-	u32 spare;
-};
-
-struct {
-	number(type, MAP_ARRAY);
-	number(map_flags, MAP_MMAPABLE);
-	number(max_entries, 1); /* set at load */
-	type_of(key, u32);
-	type_of(value, struct network);
-} nets SEC(".maps");
-
-/* Where a host is: the index of its trunk in the spine, 0 for nobody, or one of
- * the marks below. An array's elements take eight bytes whatever their size;
- * the other half is kept for what will be known of a viface besides. */
-struct place {
-	u32 trunk;
-	u32 spare;
-};
-
-enum {
-	PLACE_REMOTE = 1u << 30, /* with the number of the pnode that has it */
-	PLACE_OTHER = 1u << 31,  /* its address is not the computed one: see others */
-};
-
-#define LOCAL(trunk) ((trunk) - 1 < PLACE_REMOTE - 1)
-
-struct {
-	number(type, MAP_ARRAY);
-	number(map_flags, MAP_MMAPABLE);
-	number(max_entries, 1); /* set at load */
-	type_of(key, u32);
-	type_of(value, struct place);
-} places SEC(".maps");
-
-/* The exceptions: hosts with an address that the user gave, under that address
- * and under BY_HOST; hosts beyond their network's span, under BY_HOST. */
-struct other {
-	u64 mac;
-	u32 network;
-	u32 host;
-	u32 trunk;
-	u32 spare;
-};
-
-#define BY_HOST(network, host) ((u64)1 << 63 | (u64)(network) << 32 | (host))
-
-struct {
-	number(type, MAP_HASH);
-	number(map_flags, MAP_NO_PREALLOC);
-	number(max_entries, 1); /* set at load */
-	type_of(key, u64);
-	type_of(value, struct other);
-} others SEC(".maps");
+#include "hosts.h"
+#ifdef SHAPED
+#include "shape.h"
+#else
+#define came_cut(skb) 0
+#endif
 
 /* Who gets the frames for all of a small network: index of the trunk (16 bits)
  * and Ethernet address (48 bits); 0 for a gap. */
@@ -98,62 +39,6 @@ struct arp {
 } __attribute__((packed, aligned(2)));
 
 enum { ARP_REQUEST = 1, ARP_REPLY = 2 };
-
-INLINE void put_mac(u8 *to, u64 mac)
-{
-	for (int i = 0; i < 6; i++)
-		to[i] = mac >> (40 - 8 * i);
-}
-
-INLINE struct network *network(u32 id)
-{
-	return map_lookup(&nets, &id);
-}
-
-/* find_host says whether a network has a host, and who it is. */
-INLINE int find_host(u32 id, u32 host, struct other *who)
-{
-	struct network *net = network(id);
-	struct place *place;
-	struct other *other;
-	u64 key = BY_HOST(id, host);
-	u32 index;
-
-	if (!net)
-		return 0;
-	if (host < net->span) {
-		index = net->base + host;
-		place = map_lookup(&places, &index);
-		if (!place || !place->trunk)
-			return 0;
-		if (place->trunk != PLACE_OTHER) {
-			who->mac = MAC_OF(id, host);
-			who->network = id;
-			who->host = host;
-			who->trunk = place->trunk;
-			return 1;
-		}
-	}
-	other = map_lookup(&others, &key);
-	if (!other)
-		return 0;
-	*who = *other;
-	return 1;
-}
-
-/* find_mac says whether somebody has an address, and who. */
-NOINLINE int find_mac(u64 mac, struct other *who)
-{
-	struct other *other;
-
-	if (MAC_FORM(mac) == COMPUTED && find_host(MAC_NETWORK(mac), MAC_HOST(mac), who) && who->mac == mac)
-		return 1;
-	other = map_lookup(&others, &mac);
-	if (!other)
-		return 0;
-	*who = *other;
-	return 1;
-}
 
 /* answer turns an ARP request into its reply. What a vnode announces of itself
  * (a request for its own address) interests nobody: the fabric knows. */
@@ -209,6 +94,9 @@ NOINLINE long copy(u32 i, struct copies *c)
 	mac = *member & 0xffffffffffff;
 	if (!mac || mac == c->sender)
 		return 0;
+#ifdef SHAPED
+	return shape_copy(c->skb, c->sender, mac);
+#endif
 	put_mac(to, mac);
 	if (skb_store_bytes(c->skb, 0, to, sizeof(to), 0) || clone_redirect(c->skb, *member >> 48, 0))
 		count(DROP_BROADCAST_COPY);
@@ -225,6 +113,10 @@ INLINE int deliver(struct __sk_buff *skb, const struct other *sender, u16 type)
 
 	if (!net || !net->members)
 		return drop(type == ETHER_IPV6 ? DROP_IPV6 : DROP_BROADCAST);
+#ifdef SHAPED
+	if (to_be_cut(skb))
+		return cut();
+#endif
 	c.member = net->member;
 	loop(net->members, copy, &c, 0);
 	return drop(BROADCAST);
@@ -245,7 +137,7 @@ NOINLINE int seldom(struct __sk_buff *skb)
 	from = swap64(head[0] >> 48 | head[1] << 16);
 	type = from;
 	from >>= 16;
-	if (!find_mac(from, &sender) || sender.trunk != skb->ingress_ifindex)
+	if (!find_mac(from, &sender) || (sender.trunk != skb->ingress_ifindex && !came_cut(skb)))
 		return drop(DROP_SPOOFED_SOURCE);
 
 	if (type == ETHER_ARP) {
@@ -265,6 +157,10 @@ NOINLINE int seldom(struct __sk_buff *skb)
 		return drop(DROP_OTHER_NETWORK);
 	if (!LOCAL(receiver.trunk))
 		return drop(DROP_OTHER_PNODE);
+#ifdef SHAPED
+	if (sender.link | receiver.link)
+		return shape_one(skb, &sender, &receiver);
+#endif
 	count(UNICAST);
 	return redirect_peer(receiver.trunk, 0);
 }
@@ -301,6 +197,10 @@ int trunk(struct __sk_buff *skb)
 	receiver = map_lookup(&places, &to_index);
 	if (unlikely(!sender || !receiver || sender->trunk != skb->ingress_ifindex || !LOCAL(receiver->trunk)))
 		return seldom(skb);
+#ifdef SHAPED
+	if (sender->link | receiver->link)
+		return shape_near(skb, from, to, *(u64 *)sender, *(u64 *)receiver);
+#endif
 	count(UNICAST);
 	return redirect_peer(receiver->trunk, 0);
 }
