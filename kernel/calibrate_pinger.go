@@ -1,0 +1,102 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"myriad/kernel/netns"
+)
+
+// pinger measures round trips from a vnode, one at a time, as ping does: what
+// it sends is answered by the kernel, and the answer wakes it. What it says has
+// that wake-up in it.
+type pinger struct {
+	sock int
+	seq  uint16
+}
+
+const (
+	icmpReply   = 0
+	icmpRequest = 8
+	icmpSize    = 8 + 56
+	pingWait    = 200 * time.Millisecond
+)
+
+// errLost says that no answer came in time.
+var errLost = errors.New("no answer")
+
+// newPinger opens a socket in a vnode of a rack.
+func newPinger(l *LocalRack, vnode string) (*pinger, error) {
+	p := &pinger{sock: -1}
+	err := netns.Run(func(t *netns.Thread) (err error) {
+		if ok, err := l.Enter(t, vnode); !ok || err != nil {
+			return errors.Join(err, fmt.Errorf("enter vnode %s", vnode))
+		}
+		p.sock, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open ICMP socket: %w", err)
+	}
+	wait := unix.NsecToTimeval(int64(pingWait))
+	err = errors.Join(
+		unix.SetsockoptInt(p.sock, unix.SOL_RAW, unix.ICMP_FILTER, ^(1<<icmpReply)),
+		unix.SetsockoptTimeval(p.sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+	)
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (p *pinger) close() error { return unix.Close(p.sock) }
+
+// echo measures one round trip. It fails with errLost if no answer comes.
+func (p *pinger) echo(to netip.Addr) (time.Duration, error) {
+	p.seq++
+	request := p.packet(icmpRequest)
+	want := p.packet(icmpReply)
+	start := time.Now()
+	if err := unix.Sendto(p.sock, request[:], 0, &unix.SockaddrInet4{Addr: to.As4()}); err != nil {
+		return 0, fmt.Errorf("send to %s: %w", to, err)
+	}
+	var buf [256]byte
+	for {
+		n, _, err := unix.Recvfrom(p.sock, buf[:], 0)
+		took := time.Since(start)
+		switch {
+		case err == unix.EINTR && took < pingWait:
+			continue
+		case err == unix.EAGAIN, err == unix.EINTR, err == nil && took > pingWait:
+			return 0, errLost
+		case err != nil:
+			return 0, fmt.Errorf("wait for %s: %w", to, err)
+		}
+		if header := int(buf[0]&0xf) * 4; n >= header+icmpSize && [icmpSize]byte(buf[header:]) == want {
+			return took, nil
+		}
+	}
+}
+
+// packet makes an echo with the number of the one that is under way.
+func (p *pinger) packet(kind byte) [icmpSize]byte {
+	b := [icmpSize]byte{0: kind}
+	e := binary.BigEndian
+	e.PutUint16(b[4:], uint16(os.Getpid()))
+	e.PutUint16(b[6:], p.seq)
+	var sum uint32
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(e.Uint16(b[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum&0xffff + sum>>16
+	}
+	e.PutUint16(b[2:], ^uint16(sum))
+	return b
+}
