@@ -37,12 +37,9 @@ func (a *agent) shape(ctx context.Context, q bus.Shape, s *bus.Stream) error {
 }
 
 func (a *agent) shapeTo(ctx context.Context, platform string, encoded []byte, at time.Time) (*program.Shaped, error) {
-	var l *program.Links
-	if len(encoded) > 0 {
-		l = new(program.Links)
-		if err := bus.Decode(encoded, l); err != nil {
-			return nil, err
-		}
+	l, err := program.DecodeLinks(encoded)
+	if err != nil {
+		return nil, err
 	}
 	h, err := a.occupy(ctx, platform)
 	if err != nil {

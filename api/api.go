@@ -88,6 +88,7 @@ type Event struct {
 	Result   *Platform `json:"result,omitempty"`
 	Check    *Check    `json:"check,omitempty"`
 	Fidelity *Fidelity `json:"fidelity,omitempty"`
+	Changed  *Changed  `json:"changed,omitempty"`
 	Error    *Error    `json:"error,omitempty"`
 }
 
@@ -101,8 +102,9 @@ type Platform struct {
 	Racks    []program.RackReport `json:"racks"`
 	Problems []program.Problem    `json:"problems,omitempty"`
 	Counters []program.Counter    `json:"counters,omitempty"`
-	Writes   uint64               `json:"writes"` // kernel objects the last up changed
-	Took     time.Duration        `json:"took"`   // nanoseconds, of the last up
+	Links    *LinkState           `json:"links,omitempty"` // nil: none has conditions, nor will have
+	Writes   uint64               `json:"writes"`          // kernel objects the last up changed
+	Took     time.Duration        `json:"took"`            // nanoseconds, of the last up
 	Since    time.Time            `json:"since"`
 }
 
@@ -141,6 +143,8 @@ type Viface struct {
 	Address string `json:"address"` // with prefix length
 	MAC     string `json:"mac"`
 	Attach  string `json:"attach"`
+	Out     string `json:"out,omitempty"` // conditions of what the vnode sends by it: "delay=20ms"
+	In      string `json:"in,omitempty"`  // and of what it gets
 }
 
 // Route is a route in a listing.

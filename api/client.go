@@ -39,6 +39,9 @@ func NewClient(socket string) *Client {
 	c.http.Transport = &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 		DisableCompression: true,
+		// Connections are cheap here, and thousands of changes a second are made by
+		// many callers at once.
+		MaxIdleConnsPerHost: 256,
 	}
 	return c
 }
@@ -170,15 +173,24 @@ func gone(err error) error {
 
 // get reads an answer that is one value.
 func get[T any](ctx context.Context, c *Client, path string) (*T, error) {
-	r, err := c.do(ctx, http.MethodGet, path, nil)
+	return call[T](ctx, c, http.MethodGet, path, nil)
+}
+
+// call makes a request that is answered by one value.
+func call[T any](ctx context.Context, c *Client, method, path string, q any) (*T, error) {
+	r, err := c.do(ctx, method, path, q)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Body.Close()
 	v := new(T)
 	if err := json.NewDecoder(r.Body).Decode(v); err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		return nil, gone(err)
 	}
+	_, _ = io.Copy(io.Discard, r.Body) // to its end, so that the connection serves again
 	return v, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"time"
 
 	"myriad/bus"
 	"myriad/plan"
@@ -102,11 +103,34 @@ func (c *Coordinator) follow(s *bus.Stream, platform, pnode string) (*program.Re
 		case err != nil:
 			return nil, err
 		case p.Report == nil:
-			c.post(Counted{platform, pnode, p.Count})
+			c.post(Counted{platform, pnode, p.Count, p.Doing})
 		case p.Err != nil:
 			return p.Report, p.Err
 		default:
 			return p.Report, nil
 		}
 	}
+}
+
+// shape sends a pnode other conditions of links, and waits until they are in
+// force. When ctx ends it tells the pnode that they are not wanted any more,
+// and still waits.
+func (c *Coordinator) shape(ctx context.Context, e Shape) (program.Shaped, error) {
+	q := bus.Shape{Name: e.Platform}
+	if !e.At.IsZero() {
+		// What counts is the time from now on, whatever the clock said when the
+		// schedule began.
+		q.At = time.Now().Round(0).Add(time.Until(e.At))
+	}
+	var shaped program.Shaped
+	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "shape"), q)
+	if err != nil {
+		return shaped, err
+	}
+	defer s.Close()
+	if err := s.SendBytes(program.EncodeLinks(e.Links)); err != nil {
+		return shaped, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Send(bus.None{}) })()
+	return shaped, s.Recv(&shaped)
 }

@@ -106,6 +106,8 @@ type checking struct {
 	plan  *plan.Plan
 	pairs []pair
 	tell  func(api.Event)
+	over  time.Duration                 // probes are sent evenly over this; 0: as fast as can be
+	each  func(probe uint32, rtt int64) // of those that were answered; may be nil
 
 	mu    sync.Mutex
 	rtts  []int64  // of those that were answered
@@ -146,7 +148,7 @@ func (k *checking) ask(ctx context.Context, pnode string, probes map[uint32][]ra
 		if err := s.Send(bus.Share{Rack: index}); err != nil {
 			return err
 		}
-		if err := s.Send(rack.ProbeRequest{Probes: list, Timeout: int64(timeout)}); err != nil {
+		if err := s.Send(rack.ProbeRequest{Probes: list, Timeout: int64(timeout), Every: int64(k.over) / int64(len(list))}); err != nil {
 			return err
 		}
 	}
@@ -181,6 +183,9 @@ func (k *checking) take(echoes []rack.Echo) {
 		k.done++
 		if e.Err == "" && e.RTT > 0 {
 			k.rtts = append(k.rtts, e.RTT)
+			if k.each != nil {
+				k.each(e.ID, e.RTT)
+			}
 		} else {
 			k.errs[e.ID] = cmp.Or(e.Err, "no answer")
 		}

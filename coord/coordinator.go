@@ -42,8 +42,11 @@ type Coordinator struct {
 	followers map[chan api.Event]bool
 
 	// The loop's own.
-	stops map[[2]string]context.CancelFunc // of applies, by platform and pnode
-	waits []wait
+	stops  map[[2]string]context.CancelFunc // of applies, by platform and pnode
+	shapes map[[2]string]context.CancelFunc // of changes of links
+	waits  []wait
+
+	played map[string]*Schedule // those whose sources are remembered, by platform; for writes alone
 }
 
 // wait is somebody who waits for the machine to become as cond says.
@@ -72,6 +75,8 @@ func New(c Config) *Coordinator {
 		askers:    map[Asker]*asker{},
 		followers: map[chan api.Event]bool{},
 		stops:     map[[2]string]context.CancelFunc{},
+		shapes:    map[[2]string]context.CancelFunc{},
+		played:    map[string]*Schedule{},
 	}
 }
 
@@ -97,10 +102,16 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	ending := ctx.Done()
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
 	for ending != nil || m.Busy() {
 		var ticks <-chan time.Time
 		if m.Busy() {
 			ticks = tick.C
+		}
+		wake.Stop()
+		if t := m.Wake(); !t.IsZero() {
+			wake.Reset(time.Until(t))
 		}
 		select {
 		case e := <-c.events:
@@ -109,6 +120,8 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			f(m)
 		case <-ticks:
 			c.step(background, m, Tick{})
+		case <-wake.C:
+			c.step(background, m, Woken{})
 		case <-ending:
 			ending = nil
 			c.step(background, m, Ending{})
@@ -125,7 +138,7 @@ func (c *Coordinator) begin(ctx context.Context, m *Machine) error {
 			c.Logf("coordinator: %v; it is passed over", err)
 		}
 	}
-	c.step(ctx, m, Restored{platforms})
+	c.step(ctx, m, c.restored(platforms))
 	hear := func(err error, e Event) {
 		if err != nil {
 			c.Logf("coordinator: an agent says something unknown: %v", err)
@@ -140,6 +153,9 @@ func (c *Coordinator) begin(ctx context.Context, m *Machine) error {
 		return err
 	}
 	if err := bus.Subscribe(c.Conn, bus.SubjectRacks, func(r program.Report, err error) { hear(err, Changed{r}) }); err != nil {
+		return err
+	}
+	if err := bus.Subscribe(c.Conn, bus.SubjectOverload, func(o bus.Overload, err error) { hear(err, Overloaded{o}) }); err != nil {
 		return err
 	}
 	return bus.Publish(c.Conn, bus.SubjectWho, bus.None{})
@@ -216,11 +232,11 @@ func (c *Coordinator) AwaitEmpty(ctx context.Context) error {
 // known, also beside an error. tell is told how far it is. When ctx ends
 // while nobody else waits for the same, work stops.
 func (c *Coordinator) Up(ctx context.Context, q *api.UpRequest, tell func(api.Event)) (*api.Platform, error) {
-	t, err := topo.Parse(q.File, []byte(q.Source))
+	t, err := topo.ParseWith(q.File, []byte(q.Source), sent(q.Files))
 	if err != nil {
 		return nil, err
 	}
-	s := &Source{File: q.File, Text: q.Source, Digest: store.Digest(q.Source), Force: q.Force, Topology: t}
+	s := &Source{File: q.File, Text: q.Source, Files: q.Files, Digest: store.Digest(q.Source, q.Files), Force: q.Force, Topology: t}
 	last, err := c.request(ctx, func(a Asker) Event { return UpAsked{a, s} }, tell)
 	if err != nil {
 		return nil, err
@@ -295,6 +311,9 @@ func (c *Coordinator) step(ctx context.Context, m *Machine, e Event) {
 	if done, ok := e.(Applied); ok {
 		delete(c.stops, [2]string{done.Platform, done.Pnode})
 	}
+	if done, ok := e.(LinksShaped); ok {
+		delete(c.shapes, [2]string{done.Platform, done.Pnode})
+	}
 	for _, effect := range m.Step(time.Now(), e) {
 		c.carryOut(ctx, effect)
 	}
@@ -306,7 +325,7 @@ func (c *Coordinator) carryOut(ctx context.Context, effect Effect) {
 	case MakePlan:
 		c.work.Go(func() { c.post(c.makePlan(e)) })
 	case SavePlan:
-		c.writes.add(func() { c.post(Saved{e.Record.Name, c.Store.PutPlan(ctx, &e.Record, e.Source, e.Plan)}) })
+		c.writes.add(func() { c.post(Saved{e.Record.Name, c.Store.PutPlan(ctx, &e.Record, e.Source, e.Files, e.Plan)}) })
 	case Save:
 		c.writes.add(func() { c.complain(e.Record.Name, c.Store.Put(ctx, &e.Record)) })
 	case Forget:
@@ -327,6 +346,29 @@ func (c *Coordinator) carryOut(ctx context.Context, effect Effect) {
 			report, err := c.remove(ctx, e)
 			c.post(Removed{e.Platform, e.Pnode, report, err})
 		})
+	case MakeLinks:
+		c.work.Go(func() { c.post(c.makeLinks(e)) })
+	case SaveLinks:
+		c.writes.add(func() {
+			err := c.saveLinks(ctx, e)
+			if e.Answer {
+				c.post(LinksSaved{e.Platform, err})
+				return
+			}
+			c.complain(e.Platform, err)
+		})
+	case ForgetLinks:
+		c.writes.add(func() { c.complain(e.Platform, c.Store.ForgetLinks(ctx, e.Platform)) })
+	case Shape:
+		ctx, stop := context.WithCancel(ctx)
+		c.shapes[[2]string{e.Platform, e.Pnode}] = stop
+		c.work.Go(func() {
+			defer stop()
+			shaped, err := c.shape(ctx, e)
+			c.post(LinksShaped{e.Platform, e.Pnode, shaped, err})
+		})
+	case StopShape:
+		c.shapes[[2]string{e.Platform, e.Pnode}]()
 	case Tell:
 		c.tell(e)
 	case Note:

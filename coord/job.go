@@ -21,6 +21,7 @@ type platform struct {
 	reports map[string]*program.Report
 	job     *job   // under way
 	queue   []*job // what waits for its end
+	links   links  // conditions of its links
 }
 
 // job is a request under way, and all who wait for its end.
@@ -36,7 +37,8 @@ type job struct {
 	total   int             // vnodes that are to be made or removed
 	told    int             // how far askers believe it is
 	errs    []error
-	stopped error // why it ends early
+	stopped error  // why it ends early
+	doing   string // what a pnode is busy with, as askers were told
 }
 
 type jobKind uint8
@@ -103,6 +105,7 @@ func (m *Machine) down(a Asker, name string) {
 	if p.job != nil && p.job.kind == jobUp {
 		m.stop(p, cancelled)
 	}
+	m.refuseLinks(p, beingTakenDown(name))
 	if last := p.last(); last != nil && last.kind == jobDown {
 		last.askers = append(last.askers, a)
 		return
@@ -119,13 +122,19 @@ func (m *Machine) enqueue(p *platform, j *job) {
 	m.next(p)
 }
 
-// next begins the next job of a platform, if none is under way.
+// next begins the next job of a platform, if none is under way. While links
+// are changed, it waits for the end of that; without jobs, links are.
 func (m *Machine) next(p *platform) {
 	if p.job != nil {
 		return
 	}
 	if len(p.queue) == 0 {
 		m.dropIfEmpty(p)
+		m.shapeNext(p)
+		return
+	}
+	if p.links.batch != nil {
+		m.stopShape(p)
 		return
 	}
 	p.job, p.queue = p.queue[0], p.queue[1:]
@@ -159,6 +168,9 @@ func (m *Machine) unchanged(p *platform, s *Source) bool {
 
 // dropIfEmpty forgets a platform of which nothing is known or wanted.
 func (m *Machine) dropIfEmpty(p *platform) {
+	if p.record == nil && p.job == nil && len(p.queue) == 0 {
+		m.refuseLinks(p, notFound(p.name))
+	}
 	if p.job == nil && len(p.queue) == 0 && p.record == nil && len(p.reports) == 0 {
 		delete(m.platforms, p.name)
 	}
@@ -174,7 +186,7 @@ func (m *Machine) planned(p *platform, made *plan.Plan, err error) {
 		m.finishUp(p, err)
 	default:
 		j.plan, j.stage = made, saving
-		m.do(SavePlan{Record: m.newRecord(p), Source: j.source.Text, Plan: made})
+		m.do(SavePlan{Record: m.newRecord(p), Source: j.source.Text, Files: j.source.Files, Plan: made})
 	}
 }
 
@@ -203,7 +215,7 @@ func (m *Machine) saved(p *platform, err error) {
 	}
 	r := m.newRecord(p)
 	p.record, p.plan = &r, j.plan
-	j.source.Text = "" // it may be large
+	j.source.Text, j.source.Files = "", nil // they may be large
 	if j.stopped != nil {
 		m.finishUp(p, j.stopped)
 		return
@@ -215,6 +227,7 @@ func (m *Machine) saved(p *platform, err error) {
 func (m *Machine) startApply(p *platform) {
 	j := p.job
 	j.total = j.plan.Len()
+	m.resetLinks(p, j)
 	m.tick()
 	for i, n := range j.plan.Pnodes() {
 		if n.Name != "" && (j.plan.VnodesOn(i) > 0 || p.reports[n.Name] != nil) {
@@ -247,9 +260,16 @@ func (m *Machine) startRemoval(p *platform) {
 }
 
 // counted notes how far a pnode is.
-func (m *Machine) counted(p *platform, pnode string, n int) {
-	if p.job.pending[pnode] {
-		p.job.counts[pnode] = n
+func (m *Machine) counted(p *platform, e Counted) {
+	j := p.job
+	if j == nil || !j.pending[e.Pnode] {
+		return
+	}
+	if e.Doing == "" {
+		j.counts[e.Pnode] = e.Count
+	} else if e.Doing != j.doing {
+		j.doing = e.Doing
+		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: e.Doing}, false)
 	}
 }
 
@@ -364,6 +384,9 @@ const mostRemembered = 100
 func (m *Machine) finishUp(p *platform, err error) {
 	j := p.job
 	p.job = nil
+	if err == nil {
+		m.beginSchedule(p)
+	}
 	e := api.Event{Type: "up", Platform: p.name}
 	if p.record != nil {
 		e.Result = m.view(p)
@@ -391,7 +414,7 @@ func (m *Machine) finishDown(p *platform, err error) {
 	}
 	if p.record != nil {
 		m.do(Forget{p.name})
-		p.record, p.plan = nil, nil
+		p.record, p.plan, p.links.state = nil, nil, linkState{}
 	}
 	took := m.now.Sub(j.began).Round(time.Millisecond)
 	m.note("down", p.name, fmt.Sprintf("%d vnodes removed in %v", j.total, took))
@@ -413,6 +436,7 @@ func (m *Machine) gone(a Asker) {
 		if j := p.job; j != nil && j.leave(a) && len(j.askers) == 0 && j.kind == jobUp {
 			m.stop(p, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "bring up " + p.name, Cause: "interrupted", Remedy: "up again goes on from there"})
 		}
+		m.leaveLinks(p, a)
 	}
 }
 

@@ -48,6 +48,7 @@ func (c *Coordinator) Platforms(ctx context.Context) ([]api.Platform, error) {
 	})
 	for i := range out {
 		out[i].Counters = c.counters(ctx, out[i].Name, at[out[i].Name])
+		c.addLinks(ctx, &out[i], at[out[i].Name])
 	}
 	return out, err
 }
@@ -68,7 +69,19 @@ func (c *Coordinator) Platform(ctx context.Context, name string) (*api.Platform,
 		return nil, notFound(name)
 	}
 	v.Counters = c.counters(ctx, name, at)
+	c.addLinks(ctx, v, at)
 	return v, nil
+}
+
+// addLinks adds what the pnodes know of conditions, where there are some.
+func (c *Coordinator) addLinks(ctx context.Context, v *api.Platform, at []string) {
+	if v.Links == nil {
+		return
+	}
+	for _, s := range c.linkStats(ctx, v.Name, at) {
+		v.Links.Holder = s.Holder
+		v.Links.Overload = append(v.Links.Overload, s.Overloads...)
+	}
 }
 
 // counters sums what the pnodes of a platform have counted, as far as they

@@ -30,15 +30,20 @@ type Asker uint64
 type Source struct {
 	File     string // its name
 	Text     string
-	Digest   string // of the text
-	Force    bool   // also if it will not fit
+	Files    map[string][]byte // that it refers to, by the names it uses
+	Digest   string            // of text and files
+	Force    bool              // also if it will not fit
 	Topology *topo.Topology
 }
 
 // The events.
 type (
-	// Restored gives what the store remembers. It comes first.
-	Restored struct{ Platforms []store.Platform }
+	// Restored gives what the store remembers. It comes first. Links are the
+	// conditions of links, by platform, where they are not simply the plan's.
+	Restored struct {
+		Platforms []store.Platform
+		Links     map[string]*LinksRecord
+	}
 	// UpAsked asks that a platform be as its file says.
 	UpAsked struct {
 		Asker  Asker
@@ -62,10 +67,12 @@ type (
 		Platform string
 		Err      error
 	}
-	// Counted is progress of Apply or Remove.
+	// Counted is progress of Apply or Remove; with Doing, it is busy with
+	// something else.
 	Counted struct {
 		Platform, Pnode string
 		Count           int
+		Doing           string
 	}
 	// Applied answers Apply. Report is what is, if that is known.
 	Applied struct {
@@ -85,26 +92,70 @@ type (
 	Went struct{ Pnode string }
 	// Changed says that racks have changed by themselves.
 	Changed struct{ Report program.Report }
+	// LinksAsked asks for other conditions of links, at once or, with At, at a
+	// time to come.
+	LinksAsked struct {
+		Asker    Asker
+		Platform string
+		Changes  []topo.Change
+		At       time.Time
+	}
+	// PlayAsked asks that a schedule begin, or, with nil, that the one under way
+	// end.
+	PlayAsked struct {
+		Asker    Asker
+		Platform string
+		Schedule *Schedule
+	}
+	// LinksMade answers MakeLinks. There is an entry for each part: how much it
+	// is about, or what is wrong with it, in which case it is not part of Next.
+	LinksMade struct {
+		Platform string
+		Next     *program.Links
+		Parts    []Made
+	}
+	// LinksSaved answers SaveLinks with Answer set.
+	LinksSaved struct {
+		Platform string
+		Err      error
+	}
+	// LinksShaped answers Shape.
+	LinksShaped struct {
+		Platform, Pnode string
+		Shaped          program.Shaped
+		Err             error
+	}
+	// Overloaded says that a pnode could not keep what it promised of links.
+	Overloaded struct{ bus.Overload }
+	// Woken says that Wake has come.
+	Woken struct{}
 	// Tick says that it is time to tell askers how far things are.
 	Tick struct{}
 	// Ending says that the coordinator is about to end.
 	Ending struct{}
 )
 
-func (Restored) event()  {}
-func (UpAsked) event()   {}
-func (DownAsked) event() {}
-func (Gone) event()      {}
-func (Planned) event()   {}
-func (Saved) event()     {}
-func (Counted) event()   {}
-func (Applied) event()   {}
-func (Removed) event()   {}
-func (Came) event()      {}
-func (Went) event()      {}
-func (Changed) event()   {}
-func (Tick) event()      {}
-func (Ending) event()    {}
+func (Restored) event()    {}
+func (UpAsked) event()     {}
+func (DownAsked) event()   {}
+func (Gone) event()        {}
+func (Planned) event()     {}
+func (Saved) event()       {}
+func (Counted) event()     {}
+func (Applied) event()     {}
+func (Removed) event()     {}
+func (Came) event()        {}
+func (Went) event()        {}
+func (Changed) event()     {}
+func (LinksAsked) event()  {}
+func (PlayAsked) event()   {}
+func (LinksMade) event()   {}
+func (LinksSaved) event()  {}
+func (LinksShaped) event() {}
+func (Overloaded) event()  {}
+func (Woken) event()       {}
+func (Tick) event()        {}
+func (Ending) event()      {}
 
 // Effect is something that the machine wants done.
 type Effect interface{ effect() }
@@ -123,6 +174,7 @@ type (
 	SavePlan struct {
 		Record store.Record
 		Source string
+		Files  map[string][]byte
 		Plan   *plan.Plan
 	}
 	// Save has a platform remembered.
@@ -138,6 +190,32 @@ type (
 	Stop struct{ Platform, Pnode string }
 	// Remove has a platform removed from a pnode; Removed answers.
 	Remove struct{ Platform, Pnode string }
+	// MakeLinks has tables changed; LinksMade answers.
+	MakeLinks struct {
+		Platform string
+		Plan     *plan.Plan
+		Current  *program.Links
+		Parts    [][]topo.Change
+	}
+	// SaveLinks has the conditions of links remembered; with Answer, LinksSaved
+	// answers.
+	SaveLinks struct {
+		Platform string
+		Record   LinksRecord
+		Answer   bool
+	}
+	// ForgetLinks has them forgotten: they are the plan's.
+	ForgetLinks struct{ Platform string }
+	// Shape has a pnode put conditions of links into force, at once or at a
+	// time; LinksShaped answers.
+	Shape struct {
+		Platform, Pnode string
+		Links           *program.Links
+		At              time.Time
+	}
+	// StopShape says that a Shape is not wanted any more, if it is not in force
+	// yet. It is answered as it would have been.
+	StopShape struct{ Platform, Pnode string }
 	// Tell tells askers something. After Last they wait no more.
 	Tell struct {
 		Askers []Asker
@@ -148,15 +226,20 @@ type (
 	Note struct{ Event api.Event }
 )
 
-func (MakePlan) effect() {}
-func (SavePlan) effect() {}
-func (Save) effect()     {}
-func (Forget) effect()   {}
-func (Apply) effect()    {}
-func (Stop) effect()     {}
-func (Remove) effect()   {}
-func (Tell) effect()     {}
-func (Note) effect()     {}
+func (MakePlan) effect()    {}
+func (SavePlan) effect()    {}
+func (Save) effect()        {}
+func (Forget) effect()      {}
+func (Apply) effect()       {}
+func (Stop) effect()        {}
+func (Remove) effect()      {}
+func (MakeLinks) effect()   {}
+func (SaveLinks) effect()   {}
+func (ForgetLinks) effect() {}
+func (Shape) effect()       {}
+func (StopShape) effect()   {}
+func (Tell) effect()        {}
+func (Note) effect()        {}
 
 // Machine is the coordinator's mind.
 type Machine struct {
@@ -180,7 +263,7 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 	m.now, m.out = now, nil
 	switch e := e.(type) {
 	case Restored:
-		m.restore(e.Platforms)
+		m.restore(e.Platforms, e.Links)
 	case UpAsked:
 		m.up(e.Asker, e.Source)
 	case DownAsked:
@@ -192,7 +275,7 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 	case Saved:
 		m.answer(e.Platform, func(p *platform) { m.saved(p, e.Err) })
 	case Counted:
-		m.answer(e.Platform, func(p *platform) { m.counted(p, e.Pnode, e.Count) })
+		m.answer(e.Platform, func(p *platform) { m.counted(p, e) })
 	case Applied:
 		m.answer(e.Platform, func(p *platform) { m.reported(p, e.Pnode, e.Report, e.Err) })
 	case Removed:
@@ -203,6 +286,22 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 		m.went(e.Pnode)
 	case Changed:
 		m.changed(&e.Report)
+	case LinksAsked:
+		m.linksAsked(&e)
+	case PlayAsked:
+		m.playAsked(&e)
+	case LinksMade:
+		m.batchAnswer(e.Platform, making, func(p *platform) { m.linksMade(p, &e) })
+	case LinksSaved:
+		m.batchAnswer(e.Platform, remembering, func(p *platform) { m.linksSaved(p, e.Err) })
+	case LinksShaped:
+		m.batchAnswer(e.Platform, shaping, func(p *platform) { m.linksShaped(p, &e) })
+	case Overloaded:
+		m.overloaded(&e.Overload)
+	case Woken:
+		for _, p := range m.sorted() {
+			m.shapeNext(p)
+		}
 	case Tick:
 		m.tick()
 	case Ending:
@@ -222,7 +321,7 @@ func (m *Machine) answer(platform string, take func(*platform)) {
 // Busy tells whether anything is under way.
 func (m *Machine) Busy() bool {
 	for _, p := range m.platforms {
-		if p.job != nil {
+		if p.job != nil || p.links.batch != nil {
 			return true
 		}
 	}
@@ -270,10 +369,11 @@ func (m *Machine) sorted() []*platform {
 }
 
 // restore takes over what the store remembers.
-func (m *Machine) restore(platforms []store.Platform) {
+func (m *Machine) restore(platforms []store.Platform, links map[string]*LinksRecord) {
 	for i := range platforms {
 		p := m.platform(platforms[i].Name)
 		p.record, p.plan = &platforms[i].Record, platforms[i].Plan
+		p.restoreLinks(links[p.name])
 		for k := range p.record.Reports {
 			p.reports[p.record.Reports[k].Pnode] = &p.record.Reports[k]
 		}
@@ -293,6 +393,8 @@ func (m *Machine) end() {
 		if p.job != nil && p.job.kind == jobUp {
 			m.stop(p, problemEnding())
 		}
+		m.refuseLinks(p, problemEnding())
+		m.stopShape(p)
 	}
 }
 

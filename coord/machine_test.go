@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,11 +39,22 @@ var update = flag.Bool("update", false, "write what the machine does into the st
 //	came PNODE BOOT [PLATFORM RACK=UP/WANTED…; …]
 //	changed PLATFORM PNODE RACK=UP/WANTED…
 //	went PNODE
+//	links ASKER PLATFORM VNODES SETTING… [at SECOND]
+//	reset ASKER PLATFORM
+//	play ASKER PLATFORM SECOND=DELAY… [every SECONDS]   VNODES are all of them
+//	stop ASKER PLATFORM                  the schedule
+//	made PLATFORM                        the tables that were asked for
+//	kept PLATFORM [ERROR]                they are remembered
+//	shaped PLATFORM PNODE [ERROR]
+//	overload PLATFORM PNODE WHAT [end]
+//	wake                                 as the machine wants to be, which takes until then
+//	sleep SECONDS
 //	tick
 //	ending
 //	restart                              the machine, of which the store is left
 //
-// A rack of which 0 are up is lost. Each line takes a second.
+// A rack of which 0 are up is lost. Each line takes a second, but for answers
+// about links.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -68,7 +80,7 @@ func TestStories(t *testing.T) {
 
 // retell lives through a story and tells it again.
 func retell(t *testing.T, text string) string {
-	s := &story{t: t, m: NewMachine(), plans: map[string]MakePlan{}, stored: map[string]store.Platform{}}
+	s := &story{t: t, m: NewMachine(), plans: map[string]MakePlan{}, stored: map[string]store.Platform{}, links: map[string]*LinksRecord{}, making: map[string]MakeLinks{}}
 	var out strings.Builder
 	happening := true
 	for line := range strings.Lines(text) {
@@ -97,11 +109,25 @@ type story struct {
 	clock  int
 	plans  map[string]MakePlan
 	stored map[string]store.Platform
+	links  map[string]*LinksRecord
+	making map[string]MakeLinks
 	does   strings.Builder
 }
 
 func (s *story) happens(line string) {
-	s.clock++
+	f := strings.Fields(line)
+	switch f[0] {
+	case "wake":
+		s.clock = max(s.clock, int(s.m.Wake().Unix()))
+	case "sleep":
+		n, _ := strconv.Atoi(f[1])
+		s.clock += n
+		s.show(nil)
+		return
+	case "made", "kept", "shaped": // at once
+	default:
+		s.clock++
+	}
 	now := time.Unix(int64(s.clock), 0)
 	if line == "restart" {
 		s.m = NewMachine()
@@ -109,10 +135,10 @@ func (s *story) happens(line string) {
 		for _, name := range slices.Sorted(keys(s.stored)) {
 			all = append(all, s.stored[name])
 		}
-		s.show(s.m.Step(now, Restored{all}))
+		s.show(s.m.Step(now, Restored{all, maps.Clone(s.links)}))
 		return
 	}
-	s.show(s.m.Step(now, s.event(strings.Fields(line))))
+	s.show(s.m.Step(now, s.event(f)))
 }
 
 func keys[V any](m map[string]V) func(func(string) bool) {
@@ -162,7 +188,7 @@ func (s *story) event(f []string) Event {
 		return Saved{f[1], err}
 	case "count":
 		n, _ := strconv.Atoi(f[3])
-		return Counted{f[1], f[2], n}
+		return Counted{Platform: f[1], Pnode: f[2], Count: n}
 	case "applied", "removed", "changed":
 		last := len(f)
 		for i := 3; i < len(f); i++ {
@@ -188,6 +214,11 @@ func (s *story) event(f []string) Event {
 			}
 		}
 		return Came{h}
+	case "links", "reset", "play", "stop", "made", "kept", "shaped", "overload", "wake":
+		if from, ok := map[string]int{"kept": 2, "shaped": 3}[f[0]]; ok {
+			fails(from)
+		}
+		return s.linkEvent(f, err)
 	case "went":
 		return Went{f[1]}
 	case "tick":
@@ -207,7 +238,7 @@ func (s *story) source(platform, vnodes string, force bool) *Source {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &Source{File: platform, Text: text, Digest: store.Digest(text), Topology: top, Force: force}
+	return &Source{File: platform, Text: text, Digest: store.Digest(text, nil), Topology: top, Force: force}
 }
 
 // report reads RACK=UP/WANTED.
@@ -248,7 +279,25 @@ func (s *story) show(effects []Effect) {
 			say("save %s", e.Record.Name)
 		case Forget:
 			delete(s.stored, e.Platform)
+			delete(s.links, e.Platform)
 			say("forget %s", e.Platform)
+		case MakeLinks:
+			s.making[e.Platform] = e
+			say("change links of %s: %d parts", e.Platform, len(e.Parts))
+		case SaveLinks:
+			s.links[e.Platform] = &e.Record
+			say("save links of %s: %s", e.Platform, recorded(&e.Record))
+		case ForgetLinks:
+			delete(s.links, e.Platform)
+			say("forget links of %s", e.Platform)
+		case Shape:
+			when := ""
+			if !e.At.IsZero() {
+				when = fmt.Sprintf(" at second %d", e.At.Unix())
+			}
+			say("shape %s at %s%s: %s", e.Platform, e.Pnode, when, conditions(e.Links))
+		case StopShape:
+			say("no longer shape %s at %s", e.Platform, e.Pnode)
 		case Apply:
 			say("apply %s at %s", e.Platform, e.Pnode)
 		case Stop:
@@ -264,7 +313,11 @@ func (s *story) show(effects []Effect) {
 	var states []string
 	for _, p := range s.m.sorted() {
 		v := s.m.view(p)
-		states = append(states, fmt.Sprintf("%s %s %d/%d", v.Name, v.State, v.Up, v.Vnodes))
+		state := fmt.Sprintf("%s %s %d/%d", v.Name, v.State, v.Up, v.Vnodes)
+		if p.links.state.force != nil || p.links.state.changes > 0 {
+			state += fmt.Sprintf(" %s after %d changes", conditions(p.links.state.force), p.links.state.changes)
+		}
+		states = append(states, state)
 	}
 	say("  [%s]", strings.Join(states, ", "))
 }
@@ -284,6 +337,9 @@ func told(e Tell) string {
 	}
 	if r := e.Event.Result; r != nil {
 		fmt.Fprintf(&b, " %s %d/%d in %v", r.State, r.Up, r.Vnodes, r.Took)
+	}
+	if c := e.Event.Changed; c != nil {
+		fmt.Fprintf(&b, " %d vifaces, %d pairs, %d steps", c.Vifaces, c.Pairs, c.Steps)
 	}
 	if e.Event.Error != nil {
 		fmt.Fprintf(&b, " %v: %v", e.Event.Error.Kind, e.Event.Error)

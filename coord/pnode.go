@@ -23,11 +23,13 @@ func (m *Machine) came(h *bus.Hello) {
 			m.note("foreign", p.name, fmt.Sprintf("pnode %s carries it, and nothing is remembered of it", h.Pnode))
 		}
 		p.reports[h.Pnode] = r
+		p.links.mayDiffer(h.Pnode)
 	}
 	for _, p := range m.sorted() {
 		if !carries[p.name] && p.job == nil {
 			m.missing(p, h)
 		}
+		m.shapeNext(p)
 	}
 }
 
@@ -54,7 +56,7 @@ func (m *Machine) missing(p *platform, h *bus.Hello) {
 			return
 		}
 	}
-	p.record, p.plan = nil, nil
+	p.record, p.plan, p.links.state = nil, nil, linkState{}
 	m.do(Forget{p.name})
 	m.note("down", p.name, "it was taken down while no daemon ran")
 	m.dropIfEmpty(p)

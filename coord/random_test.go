@@ -28,7 +28,7 @@ func TestRandomLives(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sources[fmt.Sprint(name, n)] = &Source{File: name, Text: text, Digest: store.Digest(text), Topology: top}
+			sources[fmt.Sprint(name, n)] = &Source{File: name, Text: text, Digest: store.Digest(text, nil), Topology: top}
 		}
 	}
 	for seed := range uint64(300) {

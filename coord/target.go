@@ -43,14 +43,22 @@ func resolve(p *plan.Plan, expr string) (*nodeset.Set, error) {
 	if err != nil {
 		return nil, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: err.Error()}
 	}
-	if unknown := p.Unknown(set); unknown.Len() > 0 {
-		return nil, &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: "find vnodes of " + p.Platform(),
-			Cause: fmt.Sprintf("no vnode is called %s", clip(unknown.String())), Remedy: "ps lists them"}
+	if err := allKnown(p, set); err != nil {
+		return nil, err
 	}
 	if set.Len() == 0 {
 		return nil, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: fmt.Sprintf("find vnodes of %s", p.Platform()), Cause: fmt.Sprintf("%q names none", clip(expr))}
 	}
 	return set, nil
+}
+
+// allKnown refuses a set with names of which there are no vnodes.
+func allKnown(p *plan.Plan, set *nodeset.Set) error {
+	if unknown := p.Unknown(set); unknown.Len() > 0 {
+		return &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: "find vnodes of " + p.Platform(),
+			Cause: fmt.Sprintf("no vnode is called %s", clip(unknown.String())), Remedy: "ps lists them"}
+	}
+	return nil
 }
 
 // clip shortens what a message repeats.

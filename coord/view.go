@@ -48,7 +48,30 @@ func (m *Machine) view(p *platform) *api.Platform {
 		v.Writes, v.Took, v.Since = p.record.Writes, p.record.Took, p.record.Since
 	}
 	v.State = p.state(v)
+	v.Links = p.links.view()
 	return v
+}
+
+// view is the conditions of a platform's links in brief, nil if there are none
+// and none are to come.
+func (l *links) view() *api.LinkState {
+	s := &l.state
+	if s.force == nil && s.schedule == nil && s.changes == 0 {
+		return nil
+	}
+	out := &api.LinkState{Changes: s.changes}
+	if s.force != nil {
+		for _, r := range s.force.Vifaces {
+			if r.Out != 0 || r.In != 0 {
+				out.Vifaces += int(r.Count)
+			}
+		}
+		out.Classes, out.Pairs = int(s.force.Classes), len(s.force.Pairs)
+	}
+	if s.schedule != nil {
+		out.Schedule = s.schedule.state()
+	}
+	return out
 }
 
 func (p *platform) state(v *api.Platform) string {

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,7 @@ type Record struct {
 	Version int
 	Name    string
 	File    string // name of the topology file
-	Digest  string // of its text: Digest(text)
+	Digest  string // of its text and files
 	Seed    uint64
 	Pnodes  map[string]string // where it is: pnode to Bootup of that machine
 	Reports []program.Report  // what each pnode said last
@@ -43,10 +44,20 @@ type Record struct {
 	Sum    string
 }
 
-// Digest is what tells one text of a topology from another.
-func Digest(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
+// Digest is what tells one text of a topology, with the files that it refers
+// to, from another.
+func Digest(text string, files map[string][]byte) string {
+	all := sha256.New()
+	add := func(part []byte) {
+		sum := sha256.Sum256(part) // so that no part can look like another's end
+		all.Write(sum[:])
+	}
+	add([]byte(text))
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		add([]byte(name))
+		add(files[name])
+	}
+	return hex.EncodeToString(all.Sum(nil))
 }
 
 // Event is one thing that happened.
@@ -60,7 +71,8 @@ type Event struct {
 // Platform is a platform that is remembered.
 type Platform struct {
 	Record
-	Plan *plan.Plan
+	Plan  *plan.Plan
+	Links *Links // nil: the conditions of its links are the plan's
 }
 
 // Store is the memory of a coordinator. It is for one goroutine at a time,
@@ -130,7 +142,8 @@ func (s *Store) platform(ctx context.Context, key string) (*Platform, error) {
 	if p.Plan.Platform() != key {
 		return nil, fmt.Errorf("plan of %q", p.Plan.Platform())
 	}
-	return &p, nil
+	p.Links, err = s.links(ctx, &p.Record)
+	return &p, err
 }
 
 // clean removes objects that no record speaks of: a crash may leave some. It
@@ -142,24 +155,25 @@ func (s *Store) clean(ctx context.Context, platforms []Platform, all bool) error
 	names, err := s.objects.Names(ctx)
 	for _, name := range names {
 		object := name[:max(strings.LastIndexByte(name, '/'), 0)]
-		if !slices.ContainsFunc(platforms, func(p Platform) bool { return p.Object == object }) {
+		if !slices.ContainsFunc(platforms, func(p Platform) bool { return p.Object == object || p.Links != nil && linksObject(p.Name) == object }) {
 			err = errors.Join(err, s.objects.Delete(ctx, name))
 		}
 	}
 	return err
 }
 
-// PutPlan remembers a platform with a new source and plan. They are written
+// PutPlan remembers a platform with a new source, the files that it refers to,
+// and a plan. They are written
 // to the one of two places that the record of before does not speak of, so
 // that a crash leaves it whole.
-func (s *Store) PutPlan(ctx context.Context, r *Record, source string, p *plan.Plan) error {
+func (s *Store) PutPlan(ctx context.Context, r *Record, source string, files map[string][]byte, p *plan.Plan) error {
 	old, err := s.record(ctx, r.Name)
 	if err != nil {
 		return err
 	}
 	encoded := p.Encode()
 	sum := sha256.New()
-	sum.Write([]byte(source))
+	sum.Write([]byte(Digest(source, files)))
 	sum.Write(encoded)
 	if r.Sum = hex.EncodeToString(sum.Sum(nil)); r.Sum == old.Sum {
 		return s.Put(ctx, r)
@@ -172,6 +186,15 @@ func (s *Store) PutPlan(ctx context.Context, r *Record, source string, p *plan.P
 	}
 	if err := s.objects.Put(ctx, r.Object+"/plan", encoded); err != nil {
 		return err
+	}
+	if len(files) > 0 {
+		b, err := bus.Encode(files)
+		if err == nil {
+			err = s.objects.Put(ctx, r.Object+"/files", b)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	if err := s.put(ctx, r); err != nil {
 		return err
@@ -199,14 +222,31 @@ func (s *Store) put(ctx context.Context, r *Record) error {
 	return s.records.Put(ctx, r.Name, b)
 }
 
-// Source gives the text that a platform was last brought up from.
-func (s *Store) Source(ctx context.Context, name string) (string, error) {
+// Source gives the text that a platform was last brought up from, and the
+// files that it refers to.
+func (s *Store) Source(ctx context.Context, name string) (text string, files map[string][]byte, err error) {
 	r, err := s.record(ctx, name)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	b, err := s.objects.Get(ctx, r.Object+"/source")
-	return string(b), err
+	if err != nil {
+		return "", nil, err
+	}
+	encoded, err := s.objects.Get(ctx, r.Object+"/files")
+	if absent(err) {
+		return string(b), nil, nil
+	}
+	if err == nil {
+		err = bus.Decode(encoded, &files)
+	}
+	return string(b), files, err
+}
+
+// absent tells whether something is not remembered.
+func absent(err error) bool {
+	p := bus.ProblemOf(err)
+	return p != nil && p.Kind == program.KindNotFound
 }
 
 // record reads a record; it is empty if there is none, or none that can be
@@ -230,7 +270,7 @@ func (s *Store) drop(ctx context.Context, object string) error {
 	if object == "" {
 		return nil
 	}
-	return errors.Join(s.objects.Delete(ctx, object+"/source"), s.objects.Delete(ctx, object+"/plan"))
+	return errors.Join(s.objects.Delete(ctx, object+"/source"), s.objects.Delete(ctx, object+"/plan"), s.objects.Delete(ctx, object+"/files"))
 }
 
 // Forget removes all that is remembered of a platform but its events.
@@ -242,7 +282,7 @@ func (s *Store) Forget(ctx context.Context, name string) error {
 	if err := s.records.Delete(ctx, name); err != nil {
 		return err
 	}
-	return s.drop(ctx, r.Object)
+	return errors.Join(s.drop(ctx, r.Object), s.ForgetLinks(ctx, name))
 }
 
 // Note remembers an event.

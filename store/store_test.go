@@ -62,10 +62,10 @@ func planOf(t *testing.T, text string) *plan.Plan {
 func put(t *testing.T, s *store.Store, name string, vnodes int) *store.Record {
 	t.Helper()
 	text := source(name, vnodes)
-	r := &store.Record{Name: name, File: name + ".yaml", Digest: store.Digest(text), Seed: 7, Since: time.Unix(1, 2).UTC(),
+	r := &store.Record{Name: name, File: name + ".yaml", Digest: store.Digest(text, nil), Seed: 7, Since: time.Unix(1, 2).UTC(),
 		Pnodes:  map[string]string{"here": "boot"},
 		Reports: []program.Report{{Platform: name, Pnode: "here", Racks: []program.RackReport{{Index: 3, State: program.RackLost, Wanted: vnodes}}}}}
-	if err := s.PutPlan(t.Context(), r, text, planOf(t, text)); err != nil {
+	if err := s.PutPlan(t.Context(), r, text, nil, planOf(t, text)); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -111,7 +111,7 @@ func TestReadsBack(t *testing.T) {
 	if b.Took != time.Second || b.Seed != 7 || !b.Since.Equal(r.Since) || b.Pnodes["here"] != "boot" || b.Digest != r.Digest {
 		t.Errorf("record read back: %+v", b.Record)
 	}
-	if text, err := s.Source(t.Context(), "b"); err != nil || text != source("b", 6) {
+	if text, files, err := s.Source(t.Context(), "b"); err != nil || files != nil || text != source("b", 6) {
 		t.Errorf("source: %q, %v", text, err)
 	}
 }

@@ -17,11 +17,14 @@ import (
 	"myriad/program"
 )
 
-// maxSource is the greatest length of a topology file, and maxBody that of a
-// request that carries one: JSON may take twice as much.
+// maxSource is the greatest length of a topology file, maxFiles that of all
+// files together that it refers to, and maxBody that of a request that carries
+// them: JSON may take twice as much for a text, and a third
+// more for a file.
 const (
 	maxSource = 16 << 20
-	maxBody   = 2*maxSource + 1<<20
+	maxFiles  = 32 << 20
+	maxBody   = 2*maxSource + 3*maxFiles/2 + 1<<20
 )
 
 // Config is what the handlers need. All but Logf is required.
@@ -51,6 +54,10 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("GET /v1/platforms/{name}/vnodes", s.vnodes)
 	mux.HandleFunc("POST /v1/platforms/{name}/exec", s.exec)
 	mux.HandleFunc("POST /v1/platforms/{name}/check", s.check)
+	mux.HandleFunc("GET /v1/platforms/{name}/links", s.links)
+	mux.HandleFunc("PATCH /v1/platforms/{name}/links", s.changeLinks)
+	mux.HandleFunc("POST /v1/platforms/{name}/schedule", s.play)
+	mux.HandleFunc("POST /v1/platforms/{name}/fidelity", s.fidelity)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("POST /v1/shutdown", s.shutdown)
 	return s.guard(mux)
@@ -133,6 +140,9 @@ func (s *server) up(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(q.Source) > maxSource {
 		fail(w, &api.Error{Kind: program.KindInvalid, Message: "the topology file is longer than 16 MiB", Remedy: "describe vnodes by node sets: one entry stands for thousands"})
+		return
+	}
+	if !fewFiles(w, q.Files) {
 		return
 	}
 	l := newLines(w)

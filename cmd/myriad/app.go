@@ -136,7 +136,7 @@ func (a *app) rootCmd() *cobra.Command {
 		a.schemaCmd(), a.importCmd(), a.validateCmd(), a.planCmd())
 	a.addGroup(root, "live", "Bring it up, use it, take it down:",
 		a.upCmd(), a.statusCmd(), a.psCmd(), a.inspectCmd(), a.execCmd(), a.shellCmd(),
-		a.checkCmd(), a.eventsCmd(), a.downCmd())
+		a.checkCmd(), a.linkCmd(), a.fidelityCmd(), a.eventsCmd(), a.downCmd())
 	a.addGroup(root, "machine", "This machine:",
 		a.doctorCmd(), a.verifyCmd(), newBenchCmd(a), a.serveCmd())
 	root.AddCommand(a.versionCmd(), a.completionCmd(), a.bashCmd())

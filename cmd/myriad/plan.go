@@ -55,7 +55,7 @@ func (a *app) plan(file string, opts planOptions) error {
 	if opts.pnodes < 0 || opts.pnodes > maxPnodes || opts.cpus < 0 || !(opts.memory >= 0 && opts.memory <= maxMemory) {
 		return fail(program.KindInvalid, "", "--pnodes is 1 to %s, --cpus and --memory are positive", count(maxPnodes))
 	}
-	_, t, err := a.wellFormed(file)
+	_, _, t, err := a.wellFormed(file)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,10 @@ after an edit, up costs the difference; after a crash, it makes what is missing.
 Where a running platform of the same name has vnodes that the file does not,
 they are removed.
 
-The file is checked first, and nothing is done if anything is wrong with it. If
-no daemon runs, one is started in the background; it ends with its last
+The file is checked first, and nothing is done if anything is wrong with it.
+Conditions of links become what the file says: those that were set while the
+platform ran are dropped, which is said. The file's schedule begins when all is
+up. If no daemon runs, one is started in the background; it ends with its last
 platform, and logs to daemon.log in the state directory. Ctrl-C stops: what is
 made stays made, "up" goes on from there and "down" removes it.
 
@@ -44,7 +46,7 @@ func (a *app) upCmd() *cobra.Command {
 }
 
 func (a *app) up(ctx context.Context, file string, force bool) error {
-	source, t, err := a.wellFormed(file)
+	source, files, t, err := a.wellFormed(file)
 	if err != nil {
 		return err
 	}
@@ -55,7 +57,7 @@ func (a *app) up(ctx context.Context, file string, force bool) error {
 		if err = a.ensureDaemon(ctx, "up"); err != nil {
 			return err
 		}
-		err = a.client().Up(ctx, &api.UpRequest{File: fileName(file), Source: string(source), Force: force}, func(e *api.Event) error {
+		err = a.client().Up(ctx, &api.UpRequest{File: fileName(file), Source: string(source), Files: files, Force: force}, func(e *api.Event) error {
 			if e.Result != nil {
 				result = e.Result
 			}

@@ -35,8 +35,9 @@ type checked struct {
 }
 
 const validateLong = `Check topology files: every problem of every file at once, each with its line,
-its column and what to do. Nothing but the files is looked at, so it needs no
-privileges; myriad plan tells whether a platform fits this machine.
+its column and what to do. Nothing but the files is looked at, and those that they
+refer to, so it needs no privileges; myriad plan tells whether a platform fits
+this machine.
 
 The lines are "FILE:LINE:COLUMN: …", as editors and CI systems expect them.`
 
@@ -58,7 +59,7 @@ func (a *app) validateCmd() *cobra.Command {
 func (a *app) validate(files []string) error {
 	bad := 0
 	for _, file := range files {
-		_, t, err := a.readTopology(file)
+		_, _, t, err := a.readTopology(file)
 		var faults topo.Errors
 		if err != nil {
 			bad++
@@ -127,25 +128,34 @@ func fileName(file string) string {
 	return file
 }
 
-// readTopology reads and checks a topology file; - is standard input. What
-// is wrong with its text is a topo.Errors.
-func (a *app) readTopology(file string) (source []byte, t *topo.Topology, err error) {
+// readTopology reads and checks a topology file, with the files that it refers
+// to; - is standard input. What is wrong with its text is a topo.Errors.
+func (a *app) readTopology(file string) (source []byte, files map[string][]byte, t *topo.Topology, err error) {
+	if source, err = a.readSource(file); err != nil {
+		return nil, nil, nil, err
+	}
+	refs := referencesOf(file)
+	t, err = topo.ParseWith(fileName(file), source, refs.read)
+	return source, refs.got, t, err
+}
+
+// readSource reads a FILE argument.
+func (a *app) readSource(file string) ([]byte, error) {
 	r := a.stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, nil, notFound(err, "is the path right? %q reads standard input", "-")
+			return nil, notFound(err, "is the path right? %q reads standard input", "-")
 		}
 		defer f.Close()
 		r = f
 	}
 	// One byte more than is allowed, and topo says what the limit is.
-	source, err = io.ReadAll(io.LimitReader(r, topo.MaxSize+1))
+	source, err := io.ReadAll(io.LimitReader(r, topo.MaxSize+1))
 	if err != nil {
-		return nil, nil, fail(program.KindInvalid, "", "read %s: %v", fileName(file), bare(err))
+		return nil, fail(program.KindInvalid, "", "read %s: %v", fileName(file), bare(err))
 	}
-	t, err = topo.Parse(fileName(file), source)
-	return source, t, err
+	return source, nil
 }
 
 // bare is the cause of an error about a path, without the path.
@@ -158,17 +168,22 @@ func bare(err error) error {
 
 // wellFormed is readTopology for the commands that go on with the topology:
 // problems are printed as validate prints them.
-func (a *app) wellFormed(file string) (source []byte, t *topo.Topology, err error) {
-	source, t, err = a.readTopology(file)
+func (a *app) wellFormed(file string) (source []byte, files map[string][]byte, t *topo.Topology, err error) {
+	source, files, t, err = a.readTopology(file)
+	return source, files, t, a.faulty(err)
+}
+
+// faulty prints the faults of a file, if that is what an error is.
+func (a *app) faulty(err error) error {
 	var faults topo.Errors
 	if !errors.As(err, &faults) {
-		return source, t, err
+		return err
 	}
 	if a.json() {
-		return nil, nil, &faultyFile{faults}
+		return &faultyFile{faults}
 	}
 	a.printFaults(faults)
-	return nil, nil, exitError(exitInvalid)
+	return exitError(exitInvalid)
 }
 
 // faultyFile is a file with problems as an error for programs.

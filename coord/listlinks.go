@@ -1,0 +1,138 @@
+package coord
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"myriad/api"
+	"myriad/bus"
+	"myriad/link"
+	"myriad/nodeset"
+	"myriad/plan"
+	"myriad/program"
+	"myriad/topo"
+)
+
+// mostRows bounds a list of conditions: of pairs there may be billions.
+const mostRows = 20_000
+
+// inForce is a platform's plan, the conditions of its links, and the pnodes
+// that carry it.
+type inForce struct {
+	plan   *plan.Plan
+	links  *program.Links
+	seed   uint64
+	state  api.LinkState
+	pnodes []string
+}
+
+func (c *Coordinator) inForce(ctx context.Context, platform string) (*inForce, error) {
+	p, err := c.planOf(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	f := &inForce{plan: p}
+	return f, c.ask(ctx, func(m *Machine) {
+		x := m.platforms[platform]
+		if x == nil || x.plan != p {
+			return // it is taken down, or changed, at this moment
+		}
+		f.links, f.pnodes = x.links.state.force, slices.Sorted(maps.Keys(x.reports))
+		f.seed = x.record.Seed
+		if v := x.links.view(); v != nil {
+			f.state = *v
+		}
+	})
+}
+
+// Links lists the conditions of the vifaces of vnodes, or with to those of the
+// pairs from them to others.
+func (c *Coordinator) Links(ctx context.Context, platform, nodes, to string) (*api.Links, error) {
+	f, err := c.inForce(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	from := f.plan.Nodes()
+	if nodes != "" {
+		if from, err = resolve(f.plan, nodes); err != nil {
+			return nil, err
+		}
+	}
+	var set *nodeset.Set
+	if to != "" {
+		if set, err = resolve(f.plan, to); err != nil {
+			return nil, err
+		}
+	}
+	out := &api.Links{State: f.state}
+	rows := f.plan.LinkRows(f.links, from, set)
+	if len(rows) > mostRows {
+		out.More, rows = len(rows)-mostRows, rows[:mostRows]
+	}
+	for _, r := range rows {
+		row := api.LinkRow{Nodes: r.Nodes.String(), Network: r.Network, Side: sideNames[r.Side], Asked: asked(f.links, r.Asked), Count: r.Count}
+		if r.To == nil {
+			out.Vifaces = append(out.Vifaces, row)
+			continue
+		}
+		row.To = r.To.String()
+		out.Pairs = append(out.Pairs, row)
+	}
+	if f.state.Schedule != nil {
+		out.Step = f.state.Schedule.Next
+	}
+	for _, s := range c.linkStats(ctx, platform, f.pnodes) {
+		out.State.Holder = s.Holder
+		out.State.Overload = append(out.State.Overload, s.Overloads...)
+	}
+	return out, nil
+}
+
+var sideNames = map[topo.Side]string{topo.SideOut: "out", topo.SideIn: "in", topo.SideOut | topo.SideIn: "both", topo.SidePair: "pair"}
+
+// linkStats asks the pnodes of a platform how true its links are, as far as
+// they answer.
+func (c *Coordinator) linkStats(ctx context.Context, platform string, pnodes []string) []program.LinkStats {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var out []program.LinkStats
+	each(pnodes, func(pnode string) {
+		s, err := bus.Request[bus.Platform, program.LinkStats](ctx, c.Conn, bus.SubjectOf(pnode, "links"), bus.Platform{Name: platform})
+		if err != nil {
+			c.Logf("coordinator: links of %s at %s: %v", platform, pnode, err)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		out = append(out, s)
+	})
+	return out
+}
+
+// asked writes a condition as settings.
+func asked(l *program.Links, c program.Condition) string {
+	if c == (program.Condition{}) {
+		return "none"
+	}
+	out := link.Conditions{
+		Delay: c.Delay, Jitter: c.Jitter, Ordered: c.Ordered, Loss: c.Loss.Float(),
+		Corrupt: c.Corrupt.Float(), Duplicate: c.Duplicate.Float(), Reorder: c.Reorder.Float(),
+		Rate: c.Rate, ECN: c.ECN,
+	}
+	if c.ToBad != 0 {
+		out.Burst = &link.Burst{ToBad: c.ToBad.Float(), ToGood: c.ToGood.Float(), Loss: c.LossBad.Float()}
+	}
+	if !c.Default {
+		out.Queue = link.Queue{Time: c.QueueTime, Bytes: c.QueueBytes}
+	}
+	if i := int(c.Distribution); i > 0 && i <= len(l.Tables) {
+		out.Distribution = &link.Distribution{Name: l.Tables[i-1].Name}
+	}
+	if i := int(c.Trace); i > 0 && i <= len(l.Traces) {
+		out.Trace = &link.Trace{Name: l.Traces[i-1].Name}
+	}
+	return out.String()
+}
