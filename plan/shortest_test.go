@@ -171,3 +171,40 @@ func (w *delayWalker) walk(t *rapid.T, from string, to netip.Addr) (sum length) 
 	t.Fatalf("from %s to %s goes round in circles\n%s", from, to, programs(w.p))
 	return sum
 }
+
+// Networks that nothing joins have no routes between them, and no others than
+// they would have alone.
+func TestParts(t *testing.T) {
+	story := func(parts ...string) *Plan {
+		out := &topo.Topology{Name: "parts", Complete: true, Parts: true}
+		for i, part := range parts {
+			for j := range 2 {
+				out.Networks = append(out.Networks, topo.Network{Name: fmt.Sprintf("%s%d", part, j), MTU: 1500,
+					Subnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, part[0] - 'a', byte(16 * j)}), 28)})
+				out.Vnodes = append(out.Vnodes, topo.Template{Nodes: nodeset.Of(fmt.Sprintf("%sh%d", part, j)),
+					Vifaces: []topo.Viface{{Name: "eth0", Network: 2*i + j}}})
+			}
+			out.Vnodes = append(out.Vnodes, topo.Template{Nodes: nodeset.Of(part + "gw"), Gateway: true,
+				Vifaces: []topo.Viface{{Name: "eth0", Network: 2 * i}, {Name: "eth1", Network: 2*i + 1}}})
+		}
+		p, err := Make(out, []Pnode{{Name: "p1"}}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		q, err := Decode(p.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	both := story("a", "q")
+	for _, part := range []string{"a", "q"} {
+		alone := story(part)
+		for v := range alone.Vnodes(nil) {
+			found, _ := both.Find(v.Name)
+			if got := both.Vnode(found.Vnode).Routes; fmt.Sprint(got) != fmt.Sprint(v.Routes) {
+				t.Errorf("%s has routes %v, want %v", v.Name, got, v.Routes)
+			}
+		}
+	}
+}
