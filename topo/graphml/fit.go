@@ -1,7 +1,6 @@
 package graphml
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -16,9 +15,10 @@ type fit struct {
 }
 
 const (
-	fitAnchors = 10  // so many of the nearest say where a node is
-	fitLeast   = 6   // with fewer known places a drawing says nothing
-	fitQuality = 0.2 // the median error, in units of the size of the network, beyond which a drawing is no map
+	fitAnchors = 10   // so many of the nearest say where a node is
+	fitMost    = 2000 // more known places are not looked at
+	fitLeast   = 6    // with fewer known places a drawing says nothing
+	fitQuality = 0.2  // the median error, in units of the size of the network, beyond which a drawing is no map
 )
 
 // fitDrawing places drawn nodes as the known ones around them are, by the
@@ -27,7 +27,7 @@ const (
 func (p *placer) fitDrawing() (f fit) {
 	var anchors []int
 	for _, i := range p.placed() {
-		if p.Nodes[i].Drawn {
+		if p.Nodes[i].Drawn && len(anchors) < fitMost {
 			anchors = append(anchors, i)
 		}
 	}
@@ -76,18 +76,7 @@ func (p *placer) extent(nodes []int) float64 {
 
 // locate maps a point of the drawing to a place.
 func (p *placer) locate(x, y float64, anchors []int, without int) link.Position {
-	type neighbour struct {
-		node int
-		far  float64
-	}
-	near := make([]neighbour, 0, len(anchors))
-	for _, i := range anchors {
-		if i != without {
-			near = append(near, neighbour{i, math.Hypot(p.Nodes[i].X-x, p.Nodes[i].Y-y)})
-		}
-	}
-	slices.SortFunc(near, func(a, b neighbour) int { return cmp.Or(cmp.Compare(a.far, b.far), cmp.Compare(a.node, b.node)) })
-	near = near[:min(len(near), fitAnchors)]
+	near := p.nearest(x, y, anchors, without)
 	scale := near[len(near)-1].far + 1e-9 // of the neighbourhood
 	origin := p.at[near[0].node]
 	var lat, lon regression
@@ -98,6 +87,32 @@ func (p *placer) locate(x, y float64, anchors []int, without int) link.Position 
 		lon.add(w, dx, dy, origin.Longitude+turned(p.at[n.node].Longitude-origin.Longitude))
 	}
 	return rounded(lat.atOrigin(), lon.atOrigin())
+}
+
+// neighbour is a node, and how far away it is drawn.
+type neighbour struct {
+	node int
+	far  float64
+}
+
+// nearest gives the fitAnchors nearest of some nodes, nearest first.
+func (p *placer) nearest(x, y float64, nodes []int, without int) []neighbour {
+	near := make([]neighbour, 0, fitAnchors+1)
+	for _, i := range nodes {
+		far := math.Hypot(p.Nodes[i].X-x, p.Nodes[i].Y-y)
+		if i == without || len(near) == fitAnchors && far >= near[fitAnchors-1].far {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(near, far, func(n neighbour, far float64) int {
+			if n.far <= far {
+				return -1
+			}
+			return 1
+		})
+		near = slices.Insert(near, at, neighbour{i, far})
+		near = near[:min(len(near), fitAnchors)]
+	}
+	return near
 }
 
 // turned is an angle between -180 and 180 degrees.

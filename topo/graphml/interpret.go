@@ -125,14 +125,8 @@ func (r *reader) value(data []datum, names []string) (string, place) {
 // valueOf is value for a node or an edge; it falls back to the default.
 func (r *reader) valueOf(n *raw, names ...string) (string, place) {
 	v, at := r.value(n.data, names)
-	if v == "" {
-		for _, name := range names {
-			for _, k := range r.keys {
-				if strings.EqualFold(k.name, name) && k.value != "" {
-					return k.value, n.place
-				}
-			}
-		}
+	for i := 0; v == "" && i < len(names); i++ {
+		v, at = r.standard[strings.ToLower(names[i])], n.place
 	}
 	return v, at
 }

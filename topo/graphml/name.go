@@ -62,7 +62,10 @@ var hostLike = regexp.MustCompile(`-h[0-9]+$`)
 
 // namer gives routers names that are different, and stay the same as long as
 // what stands before them in the file does.
-type namer struct{ used map[string]bool }
+type namer struct {
+	used map[string]bool
+	last map[string]int // by name: the greatest number that was added to it
+}
 
 // name gives a name made of the first of some texts that any can be made of.
 func (n *namer) name(texts ...string) string {
@@ -82,9 +85,10 @@ func (n *namer) name(texts ...string) string {
 		base = base[:min(len(base), maxName-2)] + "-r"
 	}
 	name := base
-	for i := 2; n.used[name]; i++ {
+	for i := max(2, n.last[base]+1); n.used[name]; i++ {
 		suffix := "-" + strconv.Itoa(i)
 		name = strings.TrimRight(base[:min(len(base), maxName-len(suffix))], "-") + suffix
+		n.last[base] = i
 	}
 	n.used[name] = true
 	return name

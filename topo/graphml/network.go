@@ -122,7 +122,7 @@ func (n *network) parts() (parts [][]int) {
 }
 
 func (n *network) nameRouters() {
-	names := namer{used: map[string]bool{}}
+	names := namer{used: map[string]bool{}, last: map[string]int{}}
 	n.byName = map[string][]int{}
 	joint := 0
 	for i, node := range n.Nodes {

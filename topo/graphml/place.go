@@ -3,6 +3,7 @@ package graphml
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"myriad/link"
@@ -207,24 +208,26 @@ const sweeps = 100
 // known places first.
 func (p *placer) interpolate() {
 	var moved []int
-	for {
+	for last := p.placed(); len(last) > 0; {
 		var next []int
-		var at []link.Position
-		for i := range p.Nodes {
-			if p.source[i] != unplaced {
-				continue
-			}
-			if middle, ok := p.middle(p.near[i]); ok {
-				next, at = append(next, i), append(at, middle)
+		for _, i := range last {
+			for _, j := range p.near[i] {
+				if p.source[j] == unplaced {
+					next = append(next, j)
+				}
 			}
 		}
-		if len(next) == 0 {
-			break
+		slices.Sort(next)
+		next = slices.Compact(next)
+		at := make([]link.Position, len(next))
+		for k, i := range next {
+			at[k], _ = p.middle(p.near[i])
 		}
-		for j, i := range next {
-			p.set(i, at[j], interpolated)
+		for k, i := range next {
+			p.set(i, at[k], interpolated)
 		}
 		moved = append(moved, next...)
+		last = next
 	}
 	if len(moved) > 2000 {
 		return // a file that knows so little is not worth the time

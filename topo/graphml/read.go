@@ -15,8 +15,8 @@ import (
 const (
 	MaxSize  = 64 << 20
 	maxDepth = 200 // of elements in elements
-	maxNodes = 1 << 20
-	maxEdges = 1 << 22
+	maxNodes = 100_000
+	maxEdges = 200_000
 )
 
 // Read reads a graph. name is what errors call the file. If anything is wrong
@@ -24,7 +24,7 @@ const (
 //
 // Custom entities are not expanded, and nothing is fetched.
 func Read(name string, src []byte, names Names) (*Graph, error) {
-	r := &reader{problems: &problems{file: name}, keys: map[string]*key{}, ids: map[string]int{}}
+	r := &reader{problems: &problems{file: name}, keys: map[string]*key{}, standard: map[string]string{}, ids: map[string]int{}}
 	names.check(r.problems)
 	if len(src) > MaxSize {
 		r.report(place{1, 1}, "", "import a part of it", "the file has %d MB, more than the limit of %d MB", (len(src)+1<<20-1)>>20, MaxSize>>20)
@@ -45,7 +45,9 @@ type reader struct {
 	*problems
 	graph Graph
 	keys  map[string]*key
-	ids   map[string]int // of nodes
+
+	standard map[string]string // defaults by name, in small letters
+	ids      map[string]int    // of nodes
 
 	nodes   []*raw
 	edges   []*raw
@@ -81,10 +83,7 @@ type datum struct {
 }
 
 // key is a declared attribute.
-type key struct {
-	name  string
-	value string // default
-}
+type key struct{ name string }
 
 // frame is an element that is open.
 type frame struct {
@@ -319,8 +318,8 @@ func (r *reader) end() {
 		text := strings.TrimSpace(html.UnescapeString(r.text.String()))
 		switch {
 		case f.name == "default":
-			if k := r.keys[f.key]; k != nil {
-				k.value = text
+			if k := r.keys[f.key]; k != nil && r.standard[strings.ToLower(k.name)] == "" {
+				r.standard[strings.ToLower(k.name)] = text
 			}
 		case f.name == "data" && text != "":
 			d := datum{f.place, f.key, text}

@@ -56,7 +56,11 @@ func (w *writer) head() {
 	}
 	w.line("")
 	w.line("platform: %s", quoted(platformName(w.o.Platform, w.Name, w.o.File)))
-	w.line("routing: complete")
+	if w.s.Parts > 1 {
+		w.line("routing: parts     # complete, but there is no way from one to another")
+	} else {
+		w.line("routing: complete")
+	}
 	w.line("metric: delay      # of two ways, the faster one")
 }
 
