@@ -151,14 +151,3 @@ func hostOf() Host {
 func (h Host) String() string {
 	return fmt.Sprintf("%s, Linux %s, holder %s", h.Machine, h.Kernel, h.Holder)
 }
-
-// learnHolder finds out what keeps the packets of a platform.
-func (a *accuracy) learnHolder(context.Context, string) error {
-	a.host.Holder = os.Getenv("MYRIAD_HOLDER")
-	return nil
-}
-
-func clustersTable(context.Context, *accuracy) error { return errors.New("not written") }
-func changeTable(context.Context, *accuracy) error   { return errors.New("not written") }
-func noneTable(context.Context, *accuracy) error     { return errors.New("not written") }
-func wheelTable(context.Context, *accuracy) error    { return errors.New("not written") }

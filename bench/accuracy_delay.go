@@ -76,15 +76,19 @@ func delayCases(a *accuracy) ([]delayCase, *platform) {
 	return cases, p
 }
 
+// delayPace is the time between probes. It is no part of any delay that is
+// asked for: else answers would come whenever the next probe is sent.
+const delayPace = 5137 * time.Microsecond
+
 // warmUp is how many probes of a row only resolve addresses and warm caches.
 const warmUp = 10
 
-// delayOnce probes one case, a probe every 5 ms.
+// delayOnce probes one case.
 func (a *accuracy) delayOnce(ctx context.Context, s *sockets, c delayCase, far netip.Addr, probes int) (middle, beyond reading, err error) {
 	q, m, err := calm(ctx, a, func() (*shots, error) {
 		q := &shots{}
 		for i := range probes + warmUp {
-			if err := q.aim(s, c.vnode, far, time.Duration(i)*5*time.Millisecond); err != nil {
+			if err := q.aim(s, c.vnode, far, time.Duration(i)*delayPace); err != nil {
 				return nil, err
 			}
 		}

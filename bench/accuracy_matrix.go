@@ -20,9 +20,10 @@ type askedPair struct {
 	rtt      time.Duration
 }
 
-// pairPace is the time between two probes of a matrix: at 500 a second,
-// probes seldom meet.
-const pairPace = 2 * time.Millisecond
+// pairPace is the time between two probes of a matrix: at less than 500 a
+// second, probes seldom meet, and delays of whole milliseconds do not end when
+// others begin.
+const pairPace = 2137 * time.Microsecond
 
 // probed is what was measured of pairs.
 type probed struct {
@@ -173,11 +174,10 @@ func matrixTable(ctx context.Context, a *accuracy) error {
 	}
 	p := newPlatform("matrix")
 	p.vnodes(fmt.Sprintf("m[1-%d]", n), "", "")
-	file, err := a.in.matrix("matrix.txt", m)
-	if err != nil {
+	if err := a.in.matrix("matrix.txt", m); err != nil {
 		return err
 	}
-	p.matrix(fmt.Sprintf("m[1-%d]", n), file)
+	p.link("{nodes: %q, matrix: matrix.txt, %s}", fmt.Sprintf("m[1-%d]", n), matrixOf)
 	if err := a.up(ctx, p.name, p.text()); err != nil {
 		return err
 	}
@@ -225,17 +225,16 @@ func planetlabTable(ctx context.Context, a *accuracy) error {
 	for i := range ways {
 		ways[i] = make([]time.Duration, n)
 		for j := range ways[i] {
-			ways[i][j] = time.Duration(rtts[i][j] * float64(time.Millisecond) / 2)
+			ways[i][j] = time.Duration(rtts[i][j] * float64(time.Millisecond) / 2).Truncate(time.Microsecond)
 		}
 	}
-	file, err := a.in.matrix("planetlab.txt", ways)
-	if err != nil {
+	if err := a.in.matrix("planetlab.txt", ways); err != nil {
 		return err
 	}
 	p := newPlatform("planetlab")
 	nodes := fmt.Sprintf("pl[1-%d]", n)
 	p.vnodes(nodes, "", "")
-	p.matrix(nodes, file)
+	p.link("{nodes: %q, matrix: planetlab.txt, %s}", nodes, matrixOf)
 	if err := a.up(ctx, p.name, p.text()); err != nil {
 		return err
 	}
@@ -266,7 +265,7 @@ func planetlabTable(ctx context.Context, a *accuracy) error {
 
 // planetlab finds the matrix: as told, or beside the sources.
 func (a *accuracy) planetlab() (string, error) {
-	for _, path := range []string{a.PlanetLab, "examples/data/planetlab.rtt", "/usr/share/myriad/planetlab.rtt"} {
+	for _, path := range []string{a.PlanetLab, "examples/data/planetlab.txt"} {
 		if path == "" {
 			continue
 		}

@@ -30,14 +30,13 @@ func scaleFreeTable(ctx context.Context, a *accuracy) error {
 func (a *accuracy) scaleFree(ctx context.Context, elements int, kollaps float64) error {
 	net := newScaleFree(elements, uint64(elements))
 	ways := net.ways()
-	file, err := a.in.matrix("scalefree.txt", ways)
-	if err != nil {
+	if err := a.in.matrix("scalefree.txt", ways); err != nil {
 		return err
 	}
 	p := newPlatform("scalefree")
 	nodes := fmt.Sprintf("end[1-%d]", len(ways))
 	p.vnodes(nodes, "", "")
-	p.matrix(nodes, file)
+	p.link("{nodes: %q, matrix: scalefree.txt, %s}", nodes, matrixOf)
 	if err := a.up(ctx, p.name, p.text()); err != nil {
 		return err
 	}

@@ -92,3 +92,59 @@ func TestPrintAccuracy(t *testing.T) {
 		}
 	}
 }
+
+// TestClassify has a change in the middle of a sequence: probes after the 40
+// that resolve addresses are old, then new; one is late with the old delay, one
+// lost, one neither.
+func TestClassify(t *testing.T) {
+	q := &shots{}
+	for i := range 100 {
+		took := beforeChange + time.Millisecond
+		if i >= 60 {
+			took = afterChange
+		}
+		switch i {
+		case 50:
+			took = 40 * time.Millisecond
+		case 70:
+			took = beforeChange
+		}
+		q.Sent, q.Received = append(q.Sent, int64(i)), append(q.Received, int64(i)+int64(took))
+	}
+	q.Received[0], q.Received[80] = 0, 0
+	if neither, stale, lost, begun := classify(q, beforeChange, afterChange); neither != 1 || stale != 1 || lost != 1 || !begun {
+		t.Errorf("%d neither, %d stale, %d lost, begun %v", neither, stale, lost, begun)
+	}
+}
+
+func TestDifferences(t *testing.T) {
+	x := code{"a", []byte("1\n2\n3\n")}
+	if n := differences(x, x); n != 0 {
+		t.Errorf("a program differs from itself in %d lines", n)
+	}
+	if n := differences(x, code{"b", []byte("1\n5\n3\n4\n")}); n != 2 {
+		t.Errorf("%d lines differ, want 2", n)
+	}
+}
+
+func TestPlatformText(t *testing.T) {
+	p := newPlatform("x")
+	p.vnodes("a[1-2]", "{delay: 1ms}", "{loss: 1%}")
+	p.vnodes("b", "", "")
+	p.link("{nodes: %q, matrix: m.txt, %s}", "a[1-2]", matrixOf)
+	want := `platform: accuracy-x
+vnetworks:
+  lan: 10.0.0.0/8
+vnodes:
+  - nodes: a[1-2]
+    vifaces: [lan]
+    conditions: {out: {delay: 1ms}, in: {loss: 1%}}
+  - nodes: b
+    vifaces: [lan]
+links:
+  - {nodes: "a[1-2]", matrix: m.txt, unit: us, values: delay, missing: none}
+`
+	if p.text() != want {
+		t.Errorf("%s\nwant\n%s", p.text(), want)
+	}
+}
