@@ -164,7 +164,11 @@ func (t *conditions) raise(c program.Condition) link.Conditions {
 	if c.ToBad|c.ToGood|c.LossBad != 0 {
 		out.Burst = &link.Burst{ToBad: c.ToBad.Float(), ToGood: c.ToGood.Float(), Loss: c.LossBad.Float()}
 	}
-	if !c.Default {
+	switch packets := c.QueueBytes / program.TracePacket; {
+	case c.Default:
+	case packets > 0 && packets*program.TracePacket == c.QueueBytes && packets < 1<<32:
+		out.Queue.Packets = uint32(packets)
+	default:
 		out.Queue = link.Queue{Time: c.QueueTime, Bytes: c.QueueBytes}
 	}
 	return out

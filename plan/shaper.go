@@ -300,7 +300,9 @@ func (p *Plan) eachShared(a, b int, f func(network int, x, y uint32)) {
 // fewPairs is up to how many pairs a rule makes exceptions rather than cutting
 // classes: an exception takes about as much memory as 16 words of the matrix,
 // in which a new class is a row and a column.
-func (s *shaper) fewPairs() int { return min(64+len(s.members)/8, 1024) }
+func (s *shaper) fewPairs() int { return min(exceptionsOf+len(s.members)/8, 1024) }
+
+var exceptionsOf = 64 // for tests
 
 // few says whether a rule is better made of exceptions: its pairs are few, and
 // it would cut classes.
@@ -364,29 +366,34 @@ func (s *shaper) fail(err error) {
 	}
 }
 
-// hasPair says whether some vnode of a class is in a network with another one
-// of another class, or of the same.
+// hasPair says whether what goes from one class to another goes for any pair
+// at all: the vnodes are in one network, and the pair is no exception.
 func (s *shaper) hasPair(from, to int) bool {
-	type members struct {
-		from, to int
-		vnode    int // the last of from
+	type end struct {
+		row   uint32
+		vnode int
 	}
-	in, found := map[int]members{}, false
+	froms, tos := make([][]end, len(s.plan.networks)), make([][]end, len(s.plan.networks))
 	s.plan.eachViface(func(row uint32, vnode int, f *kindViface) {
-		m, k := in[f.network], s.classOf(row)
-		switch {
-		case from == to && k == from:
-			found = found || m.from > 0 && m.vnode != vnode
-			m.from, m.vnode = m.from+1, vnode
-		case k == from:
-			m.from++
-		case k == to:
-			m.to++
+		k := s.classOf(row)
+		if k == from {
+			froms[f.network] = append(froms[f.network], end{row, vnode})
 		}
-		found = found || m.from > 0 && m.to > 0
-		in[f.network] = m
+		if k == to {
+			tos[f.network] = append(tos[f.network], end{row, vnode})
+		}
 	})
-	return found
+	for network, n := range s.plan.networks {
+		for _, a := range froms[network] {
+			for _, b := range tos[network] {
+				e, ok := s.exceptions[keyOf(n.ID, s.plan.host[a.row], s.plan.host[b.row])]
+				if a.vnode != b.vnode && (!ok || e.step < s.grid.stampAt(from, to)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // changeExceptions makes something else of the exceptions between classes.
