@@ -28,13 +28,17 @@ func Fields() []Field { return fields }
 // whether it is in range, and whether the files it names are good, is seen by
 // Patch.Set.
 func (f Field) Look(text string) *Error {
-	if text == "none" || text == "0" || regexp.MustCompile(`^(`+f.Pattern+`)$`).MatchString(text) {
+	if f.matches(text) {
 		return nil
 	}
 	if err := f.parse(&Conditions{}, text, nil); err != nil {
 		return err
 	}
 	return problem("write "+f.Examples[0], "%s is not %s", quote(text), f.What)
+}
+
+func (f Field) matches(text string) bool {
+	return text == "none" || text == "0" || regexp.MustCompile(`^(`+f.Pattern+`)$`).MatchString(text)
 }
 
 // FilePattern is what the name of a file looks like: it has a slash or a dot, so

@@ -80,34 +80,43 @@ func (p *Patch) Set(field, text string, files Files) error {
 // PatchOf is the patch that sets the named fields to what they are in c; with
 // no names, all fields.
 func PatchOf(c Conditions, names ...string) Patch {
-	p := Patch{to: c, set: 1<<len(fields) - 1}
-	if len(names) > 0 {
-		p.set = 0
-		for _, name := range names {
-			if i := fieldIndex(name); i >= 0 {
-				p.set |= 1 << i
-			}
+	if len(names) == 0 {
+		return Patch{to: c, set: 1<<len(fields) - 1}
+	}
+	var p Patch
+	for _, name := range names {
+		if i := fieldIndex(name); i >= 0 {
+			fields[i].copy(&p.to, &c)
+			p.set |= 1 << i
 		}
 	}
 	return p
 }
 
-// Then is the patch that does what p does, and after it what next does.
-func (p Patch) Then(next Patch) Patch {
-	out := p
+// With is the patch that sets what p sets and what other sets; of fields that
+// both set, other's values.
+func (p Patch) With(other Patch) Patch {
 	for i, f := range fields {
-		if next.set.has(i) {
-			f.copy(&out.to, &next.to)
-			out.set |= 1 << i
+		if other.set.has(i) {
+			f.copy(&p.to, &other.to)
 		}
 	}
+	p.set |= other.set
+	return p
+}
+
+// Then is the patch that does what p does, and after it what next does.
+func (p Patch) Then(next Patch) Patch { return p.whole().With(next.whole()) }
+
+// whole is p with what it clears without saying so.
+func (p Patch) whole() Patch {
+	w := p
 	for i := range fields {
-		if next.replaces(i) && !next.set.has(i) {
-			fields[i].copy(&out.to, &Conditions{})
-			out.set |= 1 << i
+		if !p.set.has(i) && p.replaces(i) {
+			w.set |= 1 << i
 		}
 	}
-	return out
+	return w
 }
 
 // Empty says whether the patch changes nothing.
@@ -129,12 +138,10 @@ func (p Patch) Fields() []string {
 // is cleared goes with it: jitter=none also clears the distribution. The
 // error, if what comes of it contradicts itself, is an Errors value.
 func (p Patch) Apply(c Conditions) (Conditions, error) {
+	w := p.whole()
 	for i, f := range fields {
-		switch {
-		case p.set.has(i):
-			f.copy(&c, &p.to)
-		case p.replaces(i):
-			f.copy(&c, &Conditions{})
+		if w.set.has(i) {
+			f.copy(&c, &w.to)
 		}
 	}
 	return c, c.Check()

@@ -333,11 +333,19 @@ func FormatShare(p float64) string {
 	if p == 0 {
 		return "0"
 	}
-	text := strconv.FormatFloat(p, 'e', -1, 64) // d.ddde-dd
-	mantissa, exponent, _ := strings.Cut(text, "e")
+	// Shift the decimal point by two places in the text: a multiplication
+	// would round.
+	mantissa, exponent, _ := strings.Cut(strconv.FormatFloat(p, 'e', -1, 64), "e")
+	digits := strings.Replace(mantissa, ".", "", 1)
 	e, _ := strconv.Atoi(exponent)
-	percent, _ := strconv.ParseFloat(mantissa+"e"+strconv.Itoa(e+2), 64)
-	return strconv.FormatFloat(percent, 'f', -1, 64) + "%"
+	point := e + 3
+	switch {
+	case point <= 0:
+		return "0." + strings.Repeat("0", -point) + digits + "%"
+	case point >= len(digits):
+		return digits + strings.Repeat("0", point-len(digits)) + "%"
+	}
+	return digits[:point] + "." + digits[point:] + "%"
 }
 
 // ParseQueue reads the limit of a queue: a time, a size in bytes, or a number

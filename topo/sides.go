@@ -163,7 +163,7 @@ func (b *builder) patch(v value) (link.Patch, bool) {
 		}
 		one, ok := b.setting(f)
 		if ok {
-			p = p.Then(one)
+			p = p.With(one)
 		}
 		sound = sound && ok
 	}
