@@ -113,7 +113,11 @@ type merge func(was, delay program.PairWord) (program.PairWord, error)
 // Without merge, they are all that their pairs have, and exceptions end.
 func (s *shaper) matrixRule(sets [][]rowRange, delays []time.Duration, merge merge) {
 	s.begin()
-	s.grid.reserve(min(s.grid.n+len(sets), program.MaxClasses+1))
+	more := 0
+	for _, rows := range sets {
+		more += s.cuts(rows)
+	}
+	s.grid.reserve(min(s.grid.n+more, program.MaxClasses+1))
 	classes := make([][]int, len(sets))
 	for i, rows := range sets {
 		classes[i] = s.cut(rows)

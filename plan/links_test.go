@@ -341,3 +341,20 @@ func TestLinksMeanWhatRulesSay(t *testing.T) {
 		}
 	})
 }
+
+func TestFindBehind(t *testing.T) {
+	n := namesOf(mustParse("a[1-9],b,n[1-20],n[01-20]x,z"))
+	for i := range n.len() {
+		for near := range n.len() + 1 {
+			if got, ok := n.findBehind(n.at(i), near); !ok || got != i {
+				t.Fatalf("%s, sought from row %d, is in row %d (%v), want %d", n.at(i), near, got, ok, i)
+			}
+			for _, name := range []string{"", "a10", "n0", "n21", "zz", "n005"} {
+				want, _ := n.find(name)
+				if got, ok := n.findBehind(name, near); ok || got != want {
+					t.Fatalf("%s, sought from row %d, would be in row %d (%v), want %d", name, near, got, ok, want)
+				}
+			}
+		}
+	}
+}

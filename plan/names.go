@@ -39,6 +39,20 @@ func (n *names) findNear(name string, before int) (int, bool) {
 	return n.find(name)
 }
 
+// findBehind is find for callers that know a row that may be close before the
+// name: the closer, the faster.
+func (n *names) findBehind(name string, near int) (int, bool) {
+	if near > 0 && (near >= n.len() || compareNames(n.at(near), name) > 0) {
+		return n.find(name)
+	}
+	width := 1
+	for near+width < n.len() && compareNames(n.at(near+width), name) < 0 {
+		near, width = near+width, 2*width
+	}
+	i, ok := sort.Find(min(width+1, n.len()-near), func(i int) int { return compareNames(name, n.at(near+i)) })
+	return near + i, ok
+}
+
 // namesOf gives the names of a set in order.
 func namesOf(set *nodeset.Set) names {
 	b := builder{end: make([]uint32, 0, set.Len())}

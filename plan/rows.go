@@ -27,8 +27,12 @@ func (p *Plan) rowsOf(set *nodeset.Set) ([]rowRange, error) {
 		return []rowRange{{0, n}}, nil
 	}
 	var rows []rowRange
+	near := 0
 	for r := range set.Runs() {
-		rows = p.appendRun(rows, set, r)
+		rows = p.appendRun(rows, set, r, near)
+		if len(rows) > 0 {
+			near = rows[len(rows)-1].to
+		}
 	}
 	rows = joinRows(rows)
 	found := 0
@@ -42,12 +46,13 @@ func (p *Plan) rowsOf(set *nodeset.Set) ([]rowRange, error) {
 	return rows, nil
 }
 
-// appendRun appends the rows of a run of a set.
-func (p *Plan) appendRun(rows []rowRange, set *nodeset.Set, r nodeset.Run) []rowRange {
-	from, first := p.names.find(r.First)
+// appendRun appends the rows of a run of a set, which is perhaps not far
+// behind a row.
+func (p *Plan) appendRun(rows []rowRange, set *nodeset.Set, r nodeset.Run, near int) []rowRange {
+	from, first := p.names.findBehind(r.First, near)
 	to, last := from, first
 	if r.Len > 1 {
-		to, last = p.names.find(r.Last)
+		to, last = p.names.findBehind(r.Last, min(from+r.Len-1, p.names.len()))
 	}
 	if first && last && to-from == r.Len-1 && p.names.even(from, to) {
 		return append(rows, rowRange{from, to + 1})

@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"slices"
-
-	"myriad/program"
-)
+import "myriad/program"
 
 // shaper makes tables of link conditions: those that a topology asks for, or
 // those that changes make of others.
@@ -176,11 +172,16 @@ func (s *shaper) done(classes []int) {
 	}
 }
 
-// cuts says whether some vnodes have only a part of some class.
-func (s *shaper) cuts(vnodes []rowRange) bool {
+// cuts gives the number of classes of which some vnodes have only a part.
+func (s *shaper) cuts(vnodes []rowRange) (n int) {
 	classes := s.touched(vnodes)
-	defer s.done(classes)
-	return slices.ContainsFunc(classes, func(k int) bool { return s.counts[k] < s.members[k] })
+	for _, k := range classes {
+		if s.counts[k] < s.members[k] {
+			n++
+		}
+	}
+	s.done(classes)
+	return n
 }
 
 // cut makes sure that classes are either of some vnodes or not, and gives those
@@ -307,7 +308,7 @@ var exceptionsOf = 64 // for tests
 // few says whether a rule is better made of exceptions: its pairs are few, and
 // it would cut classes.
 func (s *shaper) few(from, to []rowRange) bool {
-	return total(from)*total(to) <= s.fewPairs() && (s.cuts(from) || s.cuts(to))
+	return total(from)*total(to) <= s.fewPairs() && (s.cuts(from) > 0 || s.cuts(to) > 0)
 }
 
 // rule writes one word for every pair from some vnodes to some others.
