@@ -186,7 +186,7 @@ func (m *measuring) result(began time.Time, before, after []program.LinkStats) *
 		late = added(late, s.Lateness)
 	}
 	out.Lateness = lateness(late, worstOf(late))
-	out.Problems = unmet(m.force.links, calibration)
+	out.Problems = Unmet(m.force.links, calibration)
 	if m.force.links != nil && calibration == nil {
 		out.Problems = append(out.Problems, "what the machine's own path costs is not known, so it is not subtracted")
 	}
@@ -348,9 +348,9 @@ func worstOf(counts []uint64) time.Duration {
 	return 0
 }
 
-// unmet says what is asked of links and cannot be met where the path itself
-// takes longer.
-func unmet(l *program.Links, calibration *program.Calibration) []string {
+// Unmet says what is asked of links and cannot be met where the path itself
+// takes longer, as far as that is known.
+func Unmet(l *program.Links, calibration *program.Calibration) []string {
 	base := calibration.Base()
 	if l == nil || base <= 0 {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -146,6 +147,9 @@ func (c *Coordinator) Vnodes(ctx context.Context, platform, expr string, tell fu
 	if err != nil {
 		return err
 	}
+	for _, n := range p.Networks() {
+		l.networks[n.Name] = n.Network
+	}
 	for v := range p.Vnodes(nodes) {
 		if err := tell(l.vnode(&v)); err != nil {
 			return err
@@ -160,6 +164,10 @@ type lister struct {
 	states map[[2]int]program.RackState // by pnode and rack
 	up     map[int]map[string]bool      // by pnode, where it takes a closer look
 	groups []group
+
+	links    *program.Links // in force
+	networks map[string]program.Network
+	texts    map[uint32]string // of conditions
 }
 
 type group struct {
@@ -168,7 +176,8 @@ type group struct {
 }
 
 func (c *Coordinator) newLister(ctx context.Context, p *plan.Plan) (*lister, error) {
-	l := &lister{pnodes: p.Pnodes(), states: map[[2]int]program.RackState{}, up: map[int]map[string]bool{}}
+	l := &lister{pnodes: p.Pnodes(), states: map[[2]int]program.RackState{}, up: map[int]map[string]bool{},
+		networks: map[string]program.Network{}, texts: map[uint32]string{}}
 	all := p.Groups()
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		l.groups = append(l.groups, group{name, all[name]})
@@ -179,6 +188,7 @@ func (c *Coordinator) newLister(ctx context.Context, p *plan.Plan) (*lister, err
 		if x == nil {
 			return
 		}
+		l.links = x.links.state.force
 		for i, n := range l.pnodes {
 			r := x.reports[n.Name]
 			if r == nil {
@@ -225,6 +235,7 @@ func (l *lister) vnode(v *plan.Vnode) *api.Vnode {
 	out := &api.Vnode{Name: v.Name, Pnode: l.pnodes[v.Pnode].Name, Rack: v.Rack, State: l.state(v), Weight: v.Weight.String(), Gateway: v.Gateway, Vifaces: []api.Viface{}}
 	for _, f := range v.Vifaces {
 		out.Vifaces = append(out.Vifaces, api.Viface{Name: f.Name, Network: f.Network, Address: f.Address.String(), MAC: f.MAC.String(), Attach: v.Attach.String()})
+		l.conditions(&out.Vifaces[len(out.Vifaces)-1], f.Address.Addr())
 	}
 	for _, r := range v.Routes {
 		out.Routes = append(out.Routes, api.Route{To: r.To.String(), Via: r.Via.String()})
@@ -235,6 +246,22 @@ func (l *lister) vnode(v *plan.Vnode) *api.Vnode {
 		}
 	}
 	return out
+}
+
+// conditions adds those of a viface that has some.
+func (l *lister) conditions(out *api.Viface, addr netip.Addr) {
+	if l.links == nil {
+		return
+	}
+	n := l.networks[out.Network]
+	r := l.links.Of(n.ID, n.HostOf(addr))
+	text := func(ref uint32) string {
+		if _, ok := l.texts[ref]; !ok && ref != 0 {
+			l.texts[ref] = asked(l.links, l.links.Condition(ref))
+		}
+		return l.texts[ref]
+	}
+	out.Out, out.In = text(r.Out), text(r.In)
 }
 
 func (l *lister) state(v *plan.Vnode) string {

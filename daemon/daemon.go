@@ -30,11 +30,14 @@ type Config struct {
 	StateDir string
 	Pnode    agent.Pnode
 	Racks    agent.Racks // nil: the sockets in RunDir
-	Name     string      // of this machine; empty: its host name
-	Version  string
-	Auto     bool                             // it ends a moment after its last platform
-	Ready    func()                           // called when it answers; may be nil
-	Logf     func(format string, args ...any) // nil: silent
+	// Calibrate sees to it that Pnode knows what its own path costs: see
+	// agent.Config. It may be nil.
+	Calibrate func(ctx context.Context, say func(doing string)) error
+	Name      string // of this machine; empty: its host name
+	Version   string
+	Auto      bool                             // it ends a moment after its last platform
+	Ready     func()                           // called when it answers; may be nil
+	Logf      func(format string, args ...any) // nil: silent
 }
 
 var _ agent.Pnode = (*kernel.Pnode)(nil)
@@ -122,7 +125,7 @@ func (d *daemon) run(ctx context.Context) error {
 		return err
 	}
 	agentEnds := d.start(end, func(ctx context.Context) error {
-		return agent.Run(ctx, agentConn, agent.Config{Name: d.Name, RunDir: d.RunDir, Version: d.Version, Pnode: d.Pnode, Racks: d.Racks, Logf: d.Logf})
+		return agent.Run(ctx, agentConn, agent.Config{Name: d.Name, RunDir: d.RunDir, Version: d.Version, Pnode: d.Pnode, Racks: d.Racks, Calibrate: d.Calibrate, Logf: d.Logf})
 	})
 	defer agentEnds()
 

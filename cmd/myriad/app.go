@@ -35,6 +35,7 @@ type format string
 const (
 	formatText format = "text"
 	formatJSON format = "json"
+	formatWide format = "wide" // of ps
 )
 
 // String, Set and Type make format a flag value.
@@ -43,7 +44,7 @@ func (f *format) String() string { return string(*f) }
 // Set refuses anything but the two formats.
 func (f *format) Set(s string) error {
 	switch format(s) {
-	case formatText, formatJSON:
+	case formatText, formatJSON, formatWide:
 		*f = format(s)
 		return nil
 	}
@@ -130,7 +131,12 @@ func (a *app) rootCmd() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError(cmd, "%v", err)
 	})
-	root.PersistentPreRunE = func(*cobra.Command, []string) error { return a.absoluteDirs() }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if a.format == formatWide && cmd.Name() != "ps" {
+			return usageError(cmd, "output is text or json; wide is for ps")
+		}
+		return a.absoluteDirs()
+	}
 
 	a.addGroup(root, "describe", "Describe a platform:",
 		a.schemaCmd(), a.importCmd(), a.validateCmd(), a.planCmd())

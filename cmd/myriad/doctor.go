@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,10 @@ type diagnosis struct {
 	Holder   holderChoice     `json:"holder"`
 	Features []kernel.Feature `json:"features"`
 	Limits   []finding        `json:"limits"`
+
+	// Calibration is what the path of this machine costs, nil if that has not
+	// been measured since it was started.
+	Calibration *program.Calibration `json:"calibration,omitempty"`
 }
 
 // holderChoice is what keeps packets that links delay.
@@ -70,7 +75,11 @@ func (a *app) doctorCmd() *cobra.Command {
   sudo myriad doctor
   myriad doctor -o json | jq '.features[] | select(.presence != "present")'`,
 		Args: args(0, 0, ""),
-		RunE: func(*cobra.Command, []string) error { return a.doctor(examine()) },
+		RunE: func(*cobra.Command, []string) error {
+			d := examine()
+			d.Calibration = kernel.LoadCalibration(a.stateDir)
+			return a.doctor(d)
+		},
 	}
 }
 
@@ -132,6 +141,7 @@ func (d *diagnosis) write(w io.Writer) {
 	if d.Holder.Instead != "" {
 		fmt.Fprintf(w, "%-8s instead: %s\n", "", d.Holder.Instead)
 	}
+	d.writeCalibration(w)
 	fmt.Fprintln(w)
 	for _, f := range d.Limits {
 		mark := map[verdict]string{levelOK: "ok", levelWarn: "low", levelFail: "TOO LOW"}[f.Level]
@@ -145,6 +155,18 @@ func (d *diagnosis) write(w io.Writer) {
 	default:
 		fmt.Fprintln(w, "up can work here, as root; so does \"sudo myriad doctor\", which finds out what is unknown")
 	}
+}
+
+// writeCalibration tells what the path costs by itself.
+func (d *diagnosis) writeCalibration(w io.Writer) {
+	c := d.Calibration
+	if c == nil {
+		d.line(w, "unknown", "cost of the path", "measured by the first up with conditions of links since the machine was started", "", "")
+		return
+	}
+	d.line(w, "ok", "cost of the path", fmt.Sprintf("%s a round trip; %s is subtracted of each delay (measured %s)",
+		span(c.RTT), span(c.Base()), c.When.Local().Format(time.DateTime)), "", "")
+	fmt.Fprintf(w, "%-8s timers are late by %s (median), %s (99 %%)\n", "", span(c.TimerP50), span(c.TimerP99))
 }
 
 // line is one thing that was looked at; why and remedy are told where it is

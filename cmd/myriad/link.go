@@ -147,7 +147,7 @@ func (a *app) linkSetCmd() *cobra.Command {
 			refs := referencesOf("-")
 			q.Set, q.Files = args[1:], refs.got
 			if err = errors.Join(err, settingsFaults(cmd, args[1:], f.to != "", refs)); err != nil {
-				return several(err)
+				return several(cmd, err)
 			}
 			return a.changeLinks(cmd.Context(), q)
 		},
@@ -208,15 +208,32 @@ func settingsFaults(cmd *cobra.Command, settings []string, pairs bool, refs *ref
 
 // several makes one error of those that err is joined from: all are told at
 // once.
-func several(err error) error {
-	if joinedErrs, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []error
-		for _, e := range joinedErrs.Unwrap() {
-			all = append(all, several(e))
-		}
-		return joined(all)
+func several(cmd *cobra.Command, err error) error {
+	all := flat(err, nil)
+	if len(all) == 1 {
+		return all[0]
 	}
-	return err
+	whole := &api.Error{Kind: program.KindInvalid, Message: fmt.Sprintf("%d problems", len(all)), Remedy: fmt.Sprintf("%q shows how it is used", cmd.CommandPath()+" --help")}
+	for _, err := range all {
+		e := describe(err)
+		p := program.Problem{Kind: e.Kind, Rack: -1, Op: e.Message}
+		if e.Remedy != whole.Remedy {
+			p.Remedy = e.Remedy
+		}
+		whole.Problems = append(whole.Problems, p)
+	}
+	return whole
+}
+
+// flat appends the errors that err is joined from.
+func flat(err error, to []error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range joined.Unwrap() {
+			to = flat(e, to)
+		}
+		return to
+	}
+	return append(to, err)
 }
 
 func (a *app) changeLinks(ctx context.Context, q *api.LinkChange) error {
@@ -289,7 +306,7 @@ func (a *app) linkResetCmd() *cobra.Command {
 				err = errors.Join(err, usageError(cmd, "--to, --out and --in need a NODESET; * is all vnodes"))
 			}
 			if err != nil {
-				return several(err)
+				return several(cmd, err)
 			}
 			return a.changeLinks(cmd.Context(), q)
 		},

@@ -19,16 +19,16 @@ import (
 // openMemory carries vnodes in memory, so that scripts can tell whole stories
 // without root. Commands run as processes of this machine which find the name
 // of their vnode in VNODE; every ping is answered. MEM_PER_VNODE makes it slow.
-func openMemory(string) (agent.Pnode, agent.Racks, error) {
+func openMemory(string, string) (*carried, error) {
 	var o mem.Options
 	if slow := os.Getenv("MEM_PER_VNODE"); slow != "" {
 		var err error
 		if o.PerVnode, err = time.ParseDuration(slow); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	p := mem.New(o)
-	return p, &memRacks{p}, nil
+	return &carried{pnode: p, racks: &memRacks{p}}, nil
 }
 
 type memRacks struct{ pnode *mem.Pnode }

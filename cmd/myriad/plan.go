@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"myriad/coord"
+	"myriad/kernel"
 	"myriad/plan"
 	"myriad/program"
 )
@@ -14,6 +16,9 @@ import (
 const planLong = `Say what a platform would take, without making anything: whether it fits, how
 long up and down will take, and which limit of the machine breaks first and what
 to do about it. It needs no privileges and no daemon.
+
+Where links have conditions and this machine has measured what its own path costs
+(the first up with conditions does), it also says what cannot be met.
 
 The machine is this one, unless --pnodes, --cpus and --memory tell of others.
 --show prints the programs: everything that each pnode would have, down to
@@ -64,10 +69,11 @@ func (a *app) plan(file string, opts planOptions) error {
 		return err
 	}
 	f := p.Forecast()
+	unmet := a.unmet(p, &opts)
 	if a.json() {
-		err = a.printPlanJSON(p, f, opts.show)
+		err = a.printPlanJSON(p, f, unmet, opts.show)
 	} else {
-		err = a.printPlan(p, f, opts.show)
+		err = a.printPlan(p, f, unmet, opts.show)
 	}
 	if err != nil {
 		return err
@@ -120,23 +126,36 @@ func thisPnode() plan.Pnode {
 	return n
 }
 
-func (a *app) printPlan(p *plan.Plan, f *plan.Forecast, show bool) error {
+// unmet says what the file asks of links and this machine cannot do, as far as
+// was measured here.
+func (a *app) unmet(p *plan.Plan, opts *planOptions) []string {
+	if opts.pnodes > 0 || p.Links() == nil {
+		return nil
+	}
+	return coord.Unmet(p.Links(), kernel.LoadCalibration(a.stateDir))
+}
+
+func (a *app) printPlan(p *plan.Plan, f *plan.Forecast, unmet []string, show bool) error {
 	if show {
 		return eachProgram(p, func(g *program.Program) error { return g.WriteText(a.stdout) })
 	}
 	fmt.Fprintf(a.stdout, "platform %s: ", p.Platform())
 	_, err := fmt.Fprint(a.stdout, f)
+	for _, u := range unmet {
+		fmt.Fprintf(a.stdout, "  cannot be met: %s\n", u)
+	}
 	return err
 }
 
 // printPlanJSON writes the forecast as one object, followed, if they are
 // wanted, by each program as one.
-func (a *app) printPlanJSON(p *plan.Plan, f *plan.Forecast, show bool) error {
+func (a *app) printPlanJSON(p *plan.Plan, f *plan.Forecast, unmet []string, show bool) error {
 	if err := a.printJSON(struct {
 		Platform string         `json:"platform"`
 		Fits     bool           `json:"fits"`
 		Forecast *plan.Forecast `json:"forecast"`
-	}{p.Platform(), f.Breaks() == nil, f}); err != nil {
+		Unmet    []string       `json:"unmet,omitempty"` // what is asked of links and this machine cannot do
+	}{p.Platform(), f.Breaks() == nil, f, unmet}); err != nil {
 		return err
 	}
 	if !show {

@@ -13,7 +13,8 @@ import (
 )
 
 const psLong = `List vnodes: those of NODESET, or all. A list of 40,000 comes as it is read; with
---fold, vnodes that are alike in everything but their addresses are one line.`
+--fold, vnodes that are alike in everything but their addresses are one line. With
+-o wide, the conditions of their interfaces are told too.`
 
 func (a *app) psCmd() *cobra.Command {
 	var folded bool
@@ -24,6 +25,7 @@ func (a *app) psCmd() *cobra.Command {
 		Example: `  myriad ps
   myriad ps 'peer[1-10],@gateways'
   myriad ps --fold
+  myriad ps -o wide
   myriad ps -o json | jq -r '.[] | select(.state != "up") | .name'`,
 		Args:              args(0, 1, "a NODESET"),
 		ValidArgsFunction: a.completeNodes(false),
@@ -59,9 +61,17 @@ func (a *app) ps(ctx context.Context, nodes string, folded bool) error {
 		f := newFolding()
 		each, end = f.add, func() error { return f.write(out) }
 	default:
-		t := newTable(out, "NAME", "STATE", "PNODE", "RACK", "ADDRESSES", "GROUPS")
+		header := []string{"NAME", "STATE", "PNODE", "RACK", "ADDRESSES", "GROUPS"}
+		if a.format == formatWide {
+			header = append(header, "CONDITIONS")
+		}
+		t := newTable(out, header...)
 		each = func(v *api.Vnode) error {
-			t.add(v.Name, v.State, v.Pnode, fmt.Sprint(v.Rack), addresses(v), strings.Join(v.Groups, ","))
+			row := []string{v.Name, v.State, v.Pnode, fmt.Sprint(v.Rack), addresses(v), strings.Join(v.Groups, ",")}
+			if a.format == formatWide {
+				row = append(row, conditionsOf(v))
+			}
+			t.add(row...)
 			return t.err
 		}
 		end = t.flush
@@ -86,6 +96,35 @@ func addresses(v *api.Vnode) string {
 		}
 	}
 	return strings.Join(out, " ")
+}
+
+// conditionsOf are the conditions of a vnode's vifaces, with the name of each
+// where there are several.
+func conditionsOf(v *api.Vnode) string {
+	var out []string
+	for i := range v.Vifaces {
+		if c := vifaceConditions(&v.Vifaces[i]); c != "" && len(v.Vifaces) > 1 {
+			out = append(out, v.Vifaces[i].Name+": "+c)
+		} else if c != "" {
+			out = append(out, c)
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+// vifaceConditions are the conditions of a viface, empty if it has none.
+func vifaceConditions(f *api.Viface) string {
+	switch {
+	case f.Out == f.In && f.Out != "":
+		return "out and in " + f.Out
+	case f.Out == "" && f.In == "":
+		return ""
+	case f.In == "":
+		return "out " + f.Out
+	case f.Out == "":
+		return "in " + f.In
+	}
+	return "out " + f.Out + ", in " + f.In
 }
 
 // folding gathers vnodes that are alike.
@@ -162,6 +201,9 @@ func (a *app) inspect(ctx context.Context, name string) error {
 	}
 	for _, f := range v.Vifaces {
 		fmt.Fprintf(w, "viface   %s in %s: %s, %s, %s\n", f.Name, f.Network, f.Address, f.MAC, f.Attach)
+		if c := vifaceConditions(&f); c != "" {
+			fmt.Fprintf(w, "         %s\n", c)
+		}
 	}
 	for _, r := range v.Routes {
 		fmt.Fprintf(w, "route    %s via %s\n", r.To, r.Via)

@@ -6,6 +6,8 @@ import (
 	"log"
 	"net"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,15 +27,63 @@ packaging/myriad.service is a unit for systemd.`
 // carrier is what vnodes are made of: this machine's kernel, except in tests.
 type carrier struct {
 	needsRoot bool
-	open      func(runDir string) (agent.Pnode, agent.Racks, error)
+	open      func(runDir, stateDir string) (*carried, error)
+}
+
+// carried is how a daemon carries vnodes.
+type carried struct {
+	pnode     agent.Pnode
+	racks     agent.Racks                               // nil: processes
+	calibrate func(context.Context, func(string)) error // see agent.Config
 }
 
 var carriers = carrier{needsRoot: true, open: openKernel}
 
 // openKernel carries vnodes in this machine's kernel, by rack processes.
-func openKernel(runDir string) (agent.Pnode, agent.Racks, error) {
+func openKernel(runDir, stateDir string) (*carried, error) {
 	p, err := kernel.Open(kernel.Config{RunDir: runDir, Racks: &rack.Starter{RunDir: runDir}})
-	return p, nil, err
+	if err != nil {
+		return nil, err
+	}
+	c := &calibrator{pnode: p, dir: stateDir}
+	return &carried{pnode: p, calibrate: c.calibrate}, nil
+}
+
+// calibrator tells a pnode what its own path costs: as was measured once since
+// the machine was started, or is measured now.
+type calibrator struct {
+	pnode *kernel.Pnode
+	dir   string
+
+	mu   sync.Mutex
+	done bool
+	last time.Time // that it was tried
+}
+
+// calibrateAgain is how long it is not tried again where it has failed.
+const calibrateAgain = time.Minute
+
+func (c *calibrator) calibrate(ctx context.Context, say func(string)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.done || time.Since(c.last) < calibrateAgain {
+		return nil
+	}
+	c.last = time.Now()
+	found := kernel.LoadCalibration(c.dir)
+	if found == nil {
+		say("measuring what this machine's own path costs")
+		var err error
+		if found, err = kernel.Calibrate(ctx, kernel.CalibrateOptions{}); err != nil {
+			return err
+		}
+		if err := kernel.StoreCalibration(c.dir, found); err != nil {
+			return err
+		}
+	}
+	c.pnode.SetCalibration(found)
+	c.done = true
+	return nil
 }
 
 func (a *app) serveCmd() *cobra.Command {
@@ -74,7 +124,7 @@ func (a *app) serve(ctx context.Context, auto bool, announce *announcer) error {
 	if err := needRoot("serve"); err != nil {
 		return err
 	}
-	pnode, racks, err := carriers.open(a.runDir)
+	on, err := carriers.open(a.runDir, a.stateDir)
 	if err != nil {
 		return err
 	}
@@ -82,13 +132,14 @@ func (a *app) serve(ctx context.Context, auto bool, announce *announcer) error {
 	logger.Printf("myriad %s begins, process %d, run directory %s", rack.Version(), os.Getpid(), a.runDir)
 	defer logger.Printf("myriad ends")
 	return daemon.Run(ctx, daemon.Config{
-		RunDir:   a.runDir,
-		StateDir: a.stateDir,
-		Pnode:    pnode,
-		Racks:    racks,
-		Version:  rack.Version(),
-		Auto:     auto,
-		Logf:     logger.Printf,
+		RunDir:    a.runDir,
+		StateDir:  a.stateDir,
+		Pnode:     on.pnode,
+		Racks:     on.racks,
+		Calibrate: on.calibrate,
+		Version:   rack.Version(),
+		Auto:      auto,
+		Logf:      logger.Printf,
 		Ready: func() {
 			announce.say(readiness{Ready: true})
 			notifySystemd("READY=1")

@@ -15,7 +15,9 @@ import (
 )
 
 const statusLong = `Show the platforms that are up: how many of their vnodes are up, their
-vnetworks and racks, what is wrong, and what the fabric counted.
+vnetworks and racks, what is wrong, whether links have conditions, how far their
+schedule is, when this machine could not keep up with them, and what the fabric
+counted.
 
 A platform is up, partial (some vnodes are not as the file says), lost (its
 racks were killed, and its vnodes with them), applying, removing, down, or
@@ -139,6 +141,7 @@ func (a *app) printPlatform(p *api.Platform) error {
 	for _, line := range groupProblems(p.Problems) {
 		fmt.Fprintf(w, "  problem: %s\n", line)
 	}
+	a.printConditions(p.Links)
 	var seen []string
 	for _, c := range p.Counters {
 		if c.Packets > 0 {
@@ -149,6 +152,40 @@ func (a *app) printPlatform(p *api.Platform) error {
 		fmt.Fprintf(w, "  packets: %s\n", strings.Join(seen, ", "))
 	}
 	return nil
+}
+
+// printConditions tells that links have conditions, and how true they are.
+func (a *app) printConditions(l *api.LinkState) {
+	if l == nil {
+		return
+	}
+	var what []string
+	if l.Vifaces > 0 {
+		what = append(what, "conditions of "+plural(l.Vifaces, "viface", "vifaces"))
+	}
+	if l.Classes > 0 {
+		what = append(what, "of pairs of "+plural(l.Classes, "class", "classes"))
+	}
+	if l.Pairs > 0 {
+		what = append(what, "of "+plural(l.Pairs, "single pair", "single pairs"))
+	}
+	if len(what) == 0 {
+		what = append(what, "no conditions now")
+	}
+	line := strings.Join(what, ", ")
+	if l.Changes > 0 {
+		line += fmt.Sprintf("; %s since up", plural(l.Changes, "change", "changes"))
+	}
+	if l.Holder != "" {
+		line += "; holder " + l.Holder
+	}
+	fmt.Fprintf(a.stdout, "  links: %s\n", line)
+	if l.Schedule != nil {
+		fmt.Fprintf(a.stdout, "  schedule %s\n", scheduleLine(l.Schedule, time.Now()))
+	}
+	for _, line := range overloadLines(l.Overload) {
+		fmt.Fprintf(a.stdout, "  %s\n", line)
+	}
 }
 
 // racksShown is how many racks are listed when all is well with them.
