@@ -123,7 +123,12 @@ func (l *lab) trunks() []int32 {
 // whatever there is is found again.
 func (l *lab) ensure(p *program.Program) (writes int) {
 	l.Helper()
-	f, writes, err := Ensure(l.spine.conn, l.trunks(), p, nil)
+	return l.ensureWith(p, nil)
+}
+
+func (l *lab) ensureWith(p *program.Program, s *Shaping) (writes int) {
+	l.Helper()
+	f, writes, err := Ensure(l.spine.conn, l.trunks(), p, s)
 	l.must(err)
 	if l.fabric == nil {
 		l.Cleanup(func() { l.fabric.Close() })

@@ -99,7 +99,8 @@ func (s *shapes) place(l *program.Links, t *tables) error {
 		}
 		from, _ := t.label(p.Network, p.From)
 		to, _ := t.label(p.Network, p.To)
-		sender, _ := s.link(from), s.link(to)
+		s.link(to)
+		sender := s.link(from)
 		if from != 0 && to != 0 { // both are there
 			sender.Column |= hasExceptions
 			s.pairs[pairKey(from, to)] = uint32(p.Word)
