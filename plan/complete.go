@@ -53,10 +53,11 @@ func (p *Plan) nextHop(vnode int, r *route) netip.Addr {
 // graph is what complete routes are computed from.
 type graph struct {
 	*Plan
-	in     [][]port             // by network: kinds of gateway that are in it
-	vnodes [][]int              // by kind: its vnodes, if they are gateways
-	sets   map[string]*gateways // by network and kinds
-	made   []*gateways          // the same, by id
+	in     [][]port               // by network: kinds of gateway that are in it
+	vnodes [][]int                // by kind: its vnodes, if they are gateways
+	few    map[fewKinds]*gateways // by network and kinds, if those are no more than 64
+	many   map[string]*gateways   // if they are
+	made   []*gateways            // the same, by id
 
 	// For one destination at a time:
 	toNetwork []length    // how far it is from a network
@@ -64,6 +65,12 @@ type graph struct {
 	nearer    []*gateways // by network: those by which the way is shortest, once they are asked for
 	queue     []int
 	heap      heap
+}
+
+// fewKinds are kinds in a network: bit i is of the i-th in graph.in.
+type fewKinds struct {
+	network int
+	kinds   uint64
 }
 
 // port is a viface that the gateways of a kind have in a network.
@@ -77,6 +84,9 @@ func (p *Plan) completeRoutes() []error {
 	}
 	var to []netip.Prefix
 	ways := make([][]way, len(p.kinds))
+	for k := range ways {
+		ways[k] = make([]way, 0, len(p.networks))
+	}
 	for _, n := range p.bySubnet() {
 		if p.members[n] == 0 {
 			continue
@@ -105,7 +115,7 @@ func (p *Plan) completeRoutes() []error {
 }
 
 func (p *Plan) newGraph() *graph {
-	g := &graph{Plan: p, in: make([][]port, len(p.networks)), vnodes: make([][]int, len(p.kinds)), sets: map[string]*gateways{}}
+	g := &graph{Plan: p, in: make([][]port, len(p.networks)), vnodes: make([][]int, len(p.kinds)), few: map[fewKinds]*gateways{}, many: map[string]*gateways{}}
 	for i, k := range p.kind {
 		if p.kinds[k].gateway {
 			g.vnodes[k] = append(g.vnodes[k], i)
@@ -225,28 +235,58 @@ func (g *graph) route(to netip.Prefix, w way) route {
 // gatewaysIn gives the gateways in a network by which the way to the
 // destination of the last spread is shortest. Equal sets are the same pointer.
 func (g *graph) gatewaysIn(network int) *gateways {
-	if set := g.nearer[network]; set != nil {
-		return set
+	set := g.nearer[network]
+	if set == nil {
+		set = g.findGateways(network)
+		g.nearer[network] = set
+	}
+	return set
+}
+
+func (g *graph) findGateways(network int) *gateways {
+	if len(g.in[network]) <= 64 {
+		key := fewKinds{network: network}
+		for i, at := range g.in[network] {
+			if g.leads(network, at) {
+				key.kinds |= 1 << i
+			}
+		}
+		if g.few[key] == nil {
+			g.few[key] = g.makeGateways(network)
+		}
+		return g.few[key]
 	}
 	key := binary.AppendUvarint(nil, uint64(network))
+	for _, at := range g.in[network] {
+		if g.leads(network, at) {
+			key = binary.AppendUvarint(key, uint64(at.kind))
+		}
+	}
+	if g.many[string(key)] == nil {
+		g.many[string(key)] = g.makeGateways(network)
+	}
+	return g.many[string(key)]
+}
+
+// leads says whether the way from a network leads through the gateways of a
+// kind.
+func (g *graph) leads(network int, at port) bool {
+	return g.toKind[at.kind].plus(g.kinds[at.kind].vifaces[at.viface].in, 0) == g.toNetwork[network]
+}
+
+func (g *graph) makeGateways(network int) *gateways {
+	set := &gateways{id: len(g.made), network: network}
 	var vnodes []int
 	for _, at := range g.in[network] {
-		if g.toKind[at.kind].plus(g.kinds[at.kind].vifaces[at.viface].in, 0) == g.toNetwork[network] {
-			key = binary.AppendUvarint(key, uint64(at.kind))
+		if g.leads(network, at) {
 			vnodes = append(vnodes, g.vnodes[at.kind]...)
 		}
 	}
-	set := g.sets[string(key)]
-	if set == nil {
-		set = &gateways{id: len(g.made), network: network}
-		slices.Sort(vnodes)
-		for _, i := range vnodes {
-			set.hosts = append(set.hosts, g.hostIn(i, network))
-		}
-		g.sets[string(key)] = set
-		g.made = append(g.made, set)
+	slices.Sort(vnodes)
+	for _, i := range vnodes {
+		set.hosts = append(set.hosts, g.hostIn(i, network))
 	}
-	g.nearer[network] = set
+	g.made = append(g.made, set)
 	return set
 }
 

@@ -125,6 +125,9 @@ func (g *gazetteer) find(name string, areas []string) []city {
 		areas = append(areas[:len(areas):len(areas)], plainName(part))
 	}
 	found := g.named[plain]
+	if len(plain) <= 2 && first != strings.ToUpper(first) { // NO is Norway, no is not
+		return nil
+	}
 	if len(found) == 0 {
 		found = g.named[strings.TrimRight(plain, "0123456789-")]
 	}

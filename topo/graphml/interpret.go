@@ -43,7 +43,7 @@ func (r *reader) connect() {
 		if e.ends == nil {
 			e.ends = []endpoint{{e.place, e.source}, {e.place, e.target}}
 		} else if len(e.ends) < 2 {
-			r.report(e.place, "hyperedge", "leave it out", "it has %d ends", len(e.ends))
+			r.report(e.place, "hyperedge", "leave it out", "it has fewer than two ends")
 			continue
 		}
 		at := make([]int, 0, len(e.ends))

@@ -306,7 +306,7 @@ func (n *network) remark() {
 		s.note("%s no known rate, and none", has(without, "link"))
 	}
 	if s.SelfLoops > 0 {
-		s.note("%s from a node to itself dropped", are(s.SelfLoops, "edge"))
+		s.note("%s dropped: from a node to itself", are(s.SelfLoops, "edge"))
 	}
 	if s.Parallel > 0 {
 		s.note("%s made part of a parallel link, which has the sum of the rates and the least delay", are(s.Parallel, "edge"))

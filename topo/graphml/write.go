@@ -49,8 +49,12 @@ func (w *writer) head() {
 	}
 	w.line("# %s, imported from GraphML: %s, %s, %s.", title, plural(w.s.Routers, "router"), plural(w.s.Links, "link"), plural(w.s.Hosts, "host"))
 	w.line("#")
-	w.line("# Each link is a vnetwork of its own, which delays either direction by the time")
-	w.line("# that light takes in fibre (2/3 c), along a great circle%s.", w.stretched())
+	w.line("# Each link is a vnetwork of its own, which delays either direction by")
+	if stated := w.stated(); stated == len(w.links) && stated > 0 {
+		w.line("# what the file states.")
+	} else {
+		w.line("# the time that light takes in fibre (2/3 c), along a great circle%s%s.", w.stretched(), map[bool]string{true: ",\n# or by what the file states"}[stated > 0])
+	}
 	for _, note := range w.s.Notes {
 		w.line("# Note: %s.", note)
 	}
@@ -62,6 +66,16 @@ func (w *writer) head() {
 		w.line("routing: complete")
 	}
 	w.line("metric: delay      # of two ways, the faster one")
+}
+
+// stated counts the links whose delay the file states.
+func (w *writer) stated() (n int) {
+	for _, l := range w.links {
+		if l.how == byFile {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *writer) stretched() string {
