@@ -30,6 +30,7 @@ type loop struct {
 	timeout  unix.Timespec
 	readable bool  // there may be something to be read
 	down     bool  // the device is
+	refused  int   // reads that failed, one after the other
 	used     bool  // there may be memory to be given back, at
 	trimAt   int64 // if that is not 0
 	tally    tally
@@ -51,6 +52,9 @@ const (
 	lookEvery = int64(100 * time.Millisecond)
 	// lateBy is what Stats.Late goes by, in ticks.
 	lateBy = int64(time.Millisecond) >> tickShift
+	// refusals is how many reads may fail one after the other: each costs a
+	// frame, unless something else is wrong.
+	refusals = 10_000
 	// rounds is how many batches are sent before it looks for new frames.
 	rounds = 4
 )
@@ -133,15 +137,19 @@ func (l *loop) receive() error {
 	n, errno := l.in.receive(l.fd)
 	switch errno {
 	case 0:
+		l.refused = 0
 	case unix.EAGAIN:
-		l.readable = false
+		l.readable, l.refused = false, 0
 		return nil
 	case unix.EINTR:
 		return nil
 	case unix.ENETDOWN:
 		return l.look()
-	default: // a frame that has no virtio-net header
+	default: // a frame that no virtio-net header can describe
 		l.tally.failed++
+		if l.refused++; l.refused > refusals {
+			return fmt.Errorf("read packets: %w", errno)
+		}
 		return nil
 	}
 	l.readable = n == batch
