@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -85,20 +86,22 @@ func rateCases(p *platform, rates []string) []rateCase {
 	var cases []rateCase
 	port := 5201
 	add := func(rate string, in bool) {
-		bits := parseBits(rate)
-		vnode, conditions, side := fmt.Sprintf("out%s", rate), fmt.Sprintf("{rate: %s}", rate), "out"
-		if in {
-			vnode, side = fmt.Sprintf("in%s", rate), "in"
-			p.vnodes(vnode, "", conditions)
-		} else {
-			p.vnodes(vnode, conditions, "")
-		}
 		for _, udp := range []bool{false, true} {
-			protocol := "TCP"
+			side, protocol := "out", "TCP"
 			if udp {
 				protocol = "UDP"
 			}
-			cases = append(cases, rateCase{fmt.Sprintf("%s %s, %s", side, rate, protocol), vnode, port, bits, udp, in})
+			if in {
+				side = "in"
+			}
+			// A vnode for each: they are measured at the same time.
+			vnode, conditions := fmt.Sprintf("%s%s-%s", side, rate, strings.ToLower(protocol)), fmt.Sprintf("{rate: %s}", rate)
+			if in {
+				p.vnodes(vnode, "", conditions)
+			} else {
+				p.vnodes(vnode, conditions, "")
+			}
+			cases = append(cases, rateCase{fmt.Sprintf("%s %s, %s", side, rate, protocol), vnode, port, parseBits(rate), udp, in})
 			port++
 		}
 	}
@@ -162,7 +165,6 @@ type iperfReport struct {
 type iperfSum struct {
 	Seconds float64
 	Bytes   float64
-	Omitted bool
 }
 
 // iperf measures the goodput of one stream in bit/s, at its receiver.
@@ -186,7 +188,7 @@ func (a *accuracy) iperf(ctx context.Context, platform string, c rateCase, far s
 	}()
 	time.Sleep(500 * time.Millisecond) // the server is listening
 	args := []string{"exec", "-p", platform, c.vnode, "--", "iperf3", "-c", far, "-p", port, "-J", "--logfile", log("client"),
-		"-O", strconv.Itoa(iperfSettle), "-t", strconv.Itoa(seconds), "--connect-timeout", "5000"}
+		"-t", strconv.Itoa(iperfSettle + seconds), "--connect-timeout", "5000"}
 	if c.udp {
 		args = append(args, "-u", "-b", fmt.Sprintf("%.0f", 1.1*c.bits), "-l", strconv.Itoa(udpBytes))
 	} else if c.bits < 1e6 {
@@ -213,8 +215,8 @@ func (a *accuracy) iperf(ctx context.Context, platform string, c rateCase, far s
 	return goodput(text)
 }
 
-// goodput is the mean of whole intervals that count: the last one may be
-// cut short.
+// goodput is the mean of whole intervals after the stream has settled. The last
+// one may be cut short. (iperf3's own --omit confuses the interval after it.)
 func goodput(text []byte) (float64, error) {
 	var r iperfReport
 	if err := json.Unmarshal(text, &r); err != nil {
@@ -223,11 +225,9 @@ func goodput(text []byte) (float64, error) {
 	if r.Error != "" {
 		return 0, fmt.Errorf("iperf3: %s", r.Error)
 	}
-	// The receiver omits by its own clock, so it is done here once more.
-	bits, seconds, from := 0.0, 0.0, 0.0
+	bits, seconds, at := 0.0, 0.0, 0.0
 	for i, v := range r.Intervals {
-		from += v.Sum.Seconds
-		if v.Sum.Omitted || from < iperfSettle+0.5 || i == len(r.Intervals)-1 || v.Sum.Seconds < 0.5 {
+		if at += v.Sum.Seconds; at < iperfSettle+0.5 || i == len(r.Intervals)-1 || v.Sum.Seconds < 0.5 {
 			continue
 		}
 		bits += 8 * v.Sum.Bytes

@@ -270,7 +270,7 @@ func (a *accuracy) compareRate(ctx context.Context, n *netem, c referenceCase, p
 		_ = server.Wait() // its end is ours to cause: its status says nothing
 	}()
 	time.Sleep(500 * time.Millisecond) // it is listening
-	if err := inside1(ctx, n.near, fmt.Sprintf("iperf3 -c %s -J -O %d -t %d", netemFar, iperfSettle, seconds)); err != nil {
+	if err := inside1(ctx, n.near, fmt.Sprintf("iperf3 -c %s -J -t %d", netemFar, iperfSettle+seconds)); err != nil {
 		return sample{}, err
 	}
 	_ = server.Wait()
