@@ -114,6 +114,8 @@ type Summary struct {
 	Interpolated int `json:"interpolated"` // whose place is the middle of their neighbours'
 	Unplaced     int `json:"unplaced"`
 
+	FarPairs int `json:"far_pairs"` // of routers, in either direction: more gateways between their hosts than packets survive
+
 	WithRate      int           `json:"with_rate"`      // links
 	DefaultDelays int           `json:"default_delays"` // links
 	LongestDelay  time.Duration `json:"longest_delay"`  // nanoseconds

@@ -283,6 +283,7 @@ func (n *network) summarise() {
 			s.DefaultDelays++
 		}
 	}
+	s.FarPairs = n.farPairs()
 	n.remark()
 }
 
@@ -310,6 +311,10 @@ func (n *network) remark() {
 	}
 	if s.Parallel > 0 {
 		s.note("%s made part of a parallel link, which has the sum of the rates and the least delay", are(s.Parallel, "edge"))
+	}
+	if s.FarPairs > 0 {
+		s.note("between hosts of %s of routers, the fastest way has more than %d gateways, which packets of the usual TTL of 64 do not survive: raise net.ipv4.ip_default_ttl in those hosts",
+			plural(s.FarPairs, "pair"), mostGateways)
 	}
 	if s.Parts > 1 {
 		s.note("the network has %d parts that nothing joins", s.Parts)
