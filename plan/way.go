@@ -3,9 +3,7 @@ package plan
 import (
 	"time"
 
-	"myriad/nodeset"
 	"myriad/program"
-	"myriad/topo"
 )
 
 // Way is what frames from one vnode to another meet.
@@ -42,18 +40,3 @@ func (p *Plan) Way(l *program.Links, from, to string) (way Way, ok bool) {
 	})
 	return way, ok
 }
-
-// LinkRow is one or more vifaces, or pairs, of the same conditions.
-type LinkRow struct {
-	Nodes   *nodeset.Set
-	To      *nodeset.Set // of pairs
-	Network string
-	Side    topo.Side
-	Asked   program.Condition
-	Count   int
-}
-
-// LinkRows lists the conditions of the vifaces of nodes, or with to those of
-// the pairs from nodes to it, with like ones in one row. Those without
-// conditions are listed too.
-func (p *Plan) LinkRows(l *program.Links, nodes, to *nodeset.Set) []LinkRow { return nil }
