@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"myriad/api"
+	"myriad/bus"
 	"myriad/plan"
 	"myriad/program"
 	"myriad/topo"
@@ -32,8 +33,8 @@ type batchStage uint8
 
 const (
 	making batchStage = iota
-	remembering
 	shaping
+	remembering
 )
 
 // parts are the changes of a batch in the order of their times.
@@ -90,30 +91,9 @@ func (m *Machine) linksMade(p *platform, e *LinksMade) {
 		m.endBatch(p)
 	case withdrawn || m.obsolete(p):
 		m.putBack(p)
-	case len(b.asks) == 0: // a schedule is known, and so are its steps
-		m.startShape(p, m.shapeable(p))
 	default:
-		b.stage = remembering
-		m.do(SaveLinks{Platform: p.name, Record: p.links.record(b.next, len(b.asks)), Answer: true})
+		m.startShape(p, m.shapeable(p))
 	}
-}
-
-// linksSaved goes on when the new tables are remembered.
-func (m *Machine) linksSaved(p *platform, err error) {
-	b := p.links.batch
-	if err != nil {
-		for _, a := range b.asks {
-			m.refuse(p, a.askers(), err)
-		}
-		b.asks = nil
-		m.putBack(p)
-		return
-	}
-	if m.obsolete(p) {
-		m.putBack(p)
-		return
-	}
-	m.startShape(p, m.shapeable(p))
 }
 
 // obsolete tells whether something has come up that goes before a batch whose
@@ -197,7 +177,8 @@ func (m *Machine) linksShaped(p *platform, e *LinksShaped) {
 	}
 }
 
-// endBatch ends a batch, tells who waited for it, and begins what is next.
+// endBatch goes on when no pnode is at work on a batch any more. What is in
+// force is remembered before anybody is told.
 func (m *Machine) endBatch(p *platform) {
 	b, l := p.links.batch, &p.links
 	switch {
@@ -206,33 +187,43 @@ func (m *Machine) endBatch(p *platform) {
 		return
 	case len(b.errs) > 0 && len(b.reached) == 0:
 		m.failBatch(p)
-	default:
-		l.batch = nil
-		m.inForce(p, b)
+		m.next(p)
+		return
 	}
-	m.next(p)
-}
-
-// inForce notes what a batch has put into force. A pnode that has failed gets
-// it with the next one.
-func (m *Machine) inForce(p *platform, b *batch) {
-	l := &p.links
 	if len(b.asks)+len(b.steps) > 0 {
-		l.state.force = b.next
+		l.state.force, l.state.touched = b.next, true
+		l.state.changes = b.changes(l)
 	}
-	l.state.changes += len(b.asks)
-	for _, pnode := range m.shapeable(p) {
+	for _, pnode := range m.shapeable(p) { // who has failed gets it with the next one
 		if len(b.errs) > 0 && !slices.Contains(b.reached, pnode) {
 			l.mayDiffer(pnode)
 		}
 	}
 	if s := b.playing(l); s != nil {
-		s.made(m.now, b)
-		m.noteStep(p, s, b)
-		if m.now.Sub(l.state.saved) >= time.Second || s.over() {
+		m.noteStep(p, s, b, s.made(m.now, b))
+		if len(b.asks) == 0 && (m.now.Sub(l.state.saved) >= time.Second || s.over()) {
 			l.state.saved = m.now
-			m.do(SaveLinks{Platform: p.name, Record: l.record(l.state.force, 0)})
+			m.do(SaveLinks{Platform: p.name, Record: l.record()})
 		}
+	}
+	if len(b.asks) == 0 {
+		l.batch = nil
+		m.next(p)
+		return
+	}
+	b.stage = remembering
+	m.do(SaveLinks{Platform: p.name, Record: l.record(), Answer: true})
+}
+
+// linksSaved tells those who waited for a batch that it is in force.
+func (m *Machine) linksSaved(p *platform, err error) {
+	b, l := p.links.batch, &p.links
+	l.batch = nil
+	if err != nil {
+		wrong := *bus.ProblemOf(err)
+		wrong.Op = "the change is in force, but it is not remembered: " + wrong.Op
+		b.errs = append(b.errs, &wrong)
+		m.note("problem", p.name, wrong.Error())
 	}
 	for i, a := range b.asks {
 		if len(b.errs) > 0 {
@@ -242,9 +233,20 @@ func (m *Machine) inForce(p *platform, b *batch) {
 		c := &api.Changed{Shaped: b.shaped, Vifaces: b.made[i].Vifaces, Pairs: b.made[i].Pairs}
 		m.tell(a.askers(), api.Event{Type: "links", Platform: p.name, Changed: c}, true)
 	}
-	if len(b.asks) > 0 {
-		m.noteLinks(p, b)
+	m.noteLinks(p, b)
+	m.next(p)
+}
+
+// changes is how many changes were made since conditions were the file's, once
+// the batch is in force.
+func (b *batch) changes(l *links) int {
+	n := l.state.changes
+	for _, a := range b.asks {
+		if n++; slices.ContainsFunc(a.changes, func(c topo.Change) bool { return c.Reset && c.Nodes == nil }) {
+			n = 0
+		}
 	}
+	return n
 }
 
 // playing gives the schedule that the batch has steps of, if it has any and
@@ -270,7 +272,6 @@ func (m *Machine) failBatch(p *platform) {
 	}
 	if len(b.asks) > 0 {
 		m.note("error", p.name, b.errs[0].Error())
-		m.do(SaveLinks{Platform: p.name, Record: l.record(l.state.force, 0)}) // as it was before
 	}
 }
 

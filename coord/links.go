@@ -39,6 +39,7 @@ type links struct {
 type linkState struct {
 	force    *program.Links // nil: none
 	changes  int            // made since they were those of the file
+	touched  bool           // they were others than the file's meanwhile
 	schedule *playing
 	differ   map[string]bool // pnodes that may not have what is in force
 	saved    time.Time       // schedule steps were remembered last
@@ -242,10 +243,9 @@ func (m *Machine) refuseLinks(p *platform, err error) {
 	l.queue, l.timed = nil, nil
 }
 
-// record is what is to be remembered of the conditions, once more changes are
-// in force.
-func (l *links) record(force *program.Links, more int) LinksRecord {
-	r := LinksRecord{Force: force, Changes: l.state.changes + more}
+// record is what is to be remembered of conditions.
+func (l *links) record() LinksRecord {
+	r := LinksRecord{Force: l.state.force, Changes: l.state.changes}
 	if s := l.state.schedule; s != nil && !s.over() {
 		r.Schedule, r.Place = s.Schedule, s.Place
 	}
@@ -265,7 +265,7 @@ func (m *Machine) resetLinks(p *platform, j *job) {
 	for _, what := range drops {
 		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: "drops " + what + ": conditions are what the file says"}, false)
 	}
-	if s.force != nil || s.changes > 0 || s.schedule != nil {
+	if s.touched || s.schedule != nil {
 		m.do(ForgetLinks{p.name})
 	}
 	*s = linkState{force: j.plan.Links()}
@@ -279,7 +279,7 @@ func (p *platform) restoreLinks(r *LinksRecord) {
 		s.force = p.plan.Links()
 		return
 	}
-	s.force, s.changes = r.Force, r.Changes
+	s.force, s.changes, s.touched = r.Force, r.Changes, true
 	if r.Schedule != nil {
 		s.schedule = &playing{Schedule: r.Schedule, Place: r.Place}
 		s.schedule.resumed = true

@@ -54,7 +54,7 @@ var update = flag.Bool("update", false, "write what the machine does into the st
 //	restart                              the machine, of which the store is left
 //
 // A rack of which 0 are up is lost. Each line takes a second, but for answers
-// about links.
+// about links, and lines that begin with "meanwhile".
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -117,6 +117,8 @@ type story struct {
 func (s *story) happens(line string) {
 	f := strings.Fields(line)
 	switch f[0] {
+	case "meanwhile":
+		f = f[1:]
 	case "wake":
 		s.clock = max(s.clock, int(s.m.Wake().Unix()))
 	case "sleep":

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ func TestRandomLives(t *testing.T) {
 	sources := map[string]*Source{}
 	for _, name := range []string{"x", "y"} {
 		for n := range 3 {
-			text := fmt.Sprintf("platform: %s\nvnodes: [{nodes: 'n[1-%d]', vifaces: []}]\n", name, n+1)
+			text := fmt.Sprintf("platform: %s\nvnetworks: {lan: 10.0.0.0/16}\nvnodes: [{nodes: 'n[1-%d]', vifaces: [lan]}]\n", name, n+1)
 			top, err := topo.Parse(name, []byte(text))
 			if err != nil {
 				t.Fatal(err)
@@ -33,7 +34,8 @@ func TestRandomLives(t *testing.T) {
 	}
 	for seed := range uint64(300) {
 		w := &world{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), m: NewMachine(), sources: sources, fails: seed%2 == 1,
-			ended: map[Asker]int{}, gone: map[Asker]bool{}, kernel: map[string]int{}, stored: map[string]int{}, last: map[string]int{}}
+			ended: map[Asker]int{}, gone: map[Asker]bool{}, kernel: map[string]int{}, stored: map[string]int{}, last: map[string]int{},
+			shaped: map[string]*program.Links{}, kept: map[string]*program.Links{}}
 		w.live()
 		if t.Failed() {
 			return
@@ -55,9 +57,11 @@ type world struct {
 	askers  Asker
 	ended   map[Asker]int
 	gone    map[Asker]bool
-	kernel  map[string]int // vnodes by platform
-	stored  map[string]int // as planned
-	last    map[string]int // what was asked for last; 0: down
+	kernel  map[string]int            // vnodes by platform
+	stored  map[string]int            // as planned
+	last    map[string]int            // what was asked for last; 0: down
+	shaped  map[string]*program.Links // conditions of links in the kernel
+	kept    map[string]*program.Links // as remembered
 }
 
 func (w *world) errorf(format string, args ...any) {
@@ -67,10 +71,14 @@ func (w *world) errorf(format string, args ...any) {
 
 func (w *world) live() {
 	w.step(Came{bus.Hello{Pnode: "here"}})
-	for range 60 {
-		switch w.r.IntN(6) {
+	for range 100 {
+		switch w.r.IntN(9) {
 		case 0, 1:
 			w.ask()
+		case 6, 7:
+			w.askLinks()
+		case 8:
+			w.step(Woken{})
 		case 2:
 			if w.askers > 0 && w.fails {
 				a := Asker(w.r.IntN(int(w.askers))) + 1
@@ -82,10 +90,19 @@ func (w *world) live() {
 			w.answer()
 		}
 	}
-	for len(w.pending) > 0 {
-		w.answer()
+	for {
+		wake := w.m.Wake()
+		switch {
+		case len(w.pending) > 0:
+			w.answer()
+		case !wake.IsZero():
+			w.now = max(w.now, wake.Unix())
+			w.step(Woken{})
+		default:
+			w.judge()
+			return
+		}
 	}
-	w.judge()
 }
 
 // judge looks at the world when nothing is under way any more.
@@ -100,6 +117,11 @@ func (w *world) judge() {
 	}
 	if w.fails {
 		return
+	}
+	for name, p := range w.m.platforms {
+		if p.links.state.force != w.shaped[name] || p.links.state.touched && p.links.state.force != w.kept[name] {
+			w.errorf("links of %s: %s in the kernel, %s as remembered, want %s", name, conditions(w.shaped[name]), conditions(w.kept[name]), conditions(p.links.state.force))
+		}
 	}
 	for name, want := range w.last {
 		if w.kernel[name] != want || w.stored[name] != want {
@@ -125,6 +147,22 @@ func (w *world) ask() {
 	n := w.r.IntN(3)
 	w.last[name] = n + 1
 	w.step(UpAsked{w.askers, w.sources[fmt.Sprint(name, n)]})
+}
+
+// askLinks asks for other conditions of links, now or later.
+func (w *world) askLinks() {
+	w.askers++
+	name := string("xy"[w.r.IntN(2)])
+	s := &story{t: w.t}
+	if w.r.IntN(4) == 0 {
+		w.step(PlayAsked{w.askers, name, s.schedule([]string{"1=1ms", "3=2ms", fmt.Sprint(3+w.r.IntN(4), "=3ms")})})
+		return
+	}
+	e := LinksAsked{Asker: w.askers, Platform: name, Changes: []topo.Change{s.change("n1", fmt.Sprintf("delay=%dms", w.askers))}}
+	if w.r.IntN(3) == 0 {
+		e.At = time.Unix(w.now+int64(w.r.IntN(9)), 0)
+	}
+	w.step(e)
 }
 
 // answer answers something that was asked for.
@@ -154,16 +192,36 @@ func (w *world) answer() {
 			n = w.r.IntN(n + 1)
 		}
 		w.kernel[e.Platform] = n
+		w.shaped[e.Platform] = e.Plan.Links()
 		w.step(Applied{e.Platform, e.Pnode, report(e.Platform, e.Pnode, []string{fmt.Sprintf("0=%d/%d", n, e.Plan.Len())}), err})
 	case Remove:
 		var left *program.Report
 		if err == nil {
 			delete(w.kernel, e.Platform)
+			delete(w.shaped, e.Platform)
 		} else {
 			left = &program.Report{Platform: e.Platform, Pnode: e.Pnode}
 		}
 		w.step(Removed{e.Platform, e.Pnode, left, err})
+	case MakeLinks:
+		w.step(makeLinks(e))
+	case SaveLinks:
+		w.step(LinksSaved{e.Platform, err})
+	case Shape:
+		if w.stopped(e.Platform) && w.r.IntN(3) > 0 {
+			err = errors.New("cancelled")
+		}
+		if err == nil {
+			w.shaped[e.Platform] = e.Links
+		}
+		w.step(LinksShaped{Platform: e.Platform, Pnode: e.Pnode, Err: err})
 	}
+}
+
+// stopped tells whether a Shape is not wanted any more.
+func (w *world) stopped(platform string) bool {
+	b := w.m.platforms[platform].links.batch
+	return b != nil && b.stopped
 }
 
 // step has the machine take an event, and keeps what must be answered.
@@ -171,7 +229,21 @@ func (w *world) step(e Event) {
 	w.now++
 	for _, effect := range w.m.Step(time.Unix(w.now, 0), e) {
 		switch e := effect.(type) {
-		case MakePlan, SavePlan, Apply, Remove:
+		case SaveLinks:
+			w.kept[e.Platform] = e.Record.Force
+			if e.Answer {
+				w.pending = append(w.pending, effect)
+			}
+		case ForgetLinks:
+			delete(w.kept, e.Platform)
+		case StopShape:
+			if !slices.ContainsFunc(w.pending, func(other Effect) bool {
+				s, ok := other.(Shape)
+				return ok && s.Platform == e.Platform
+			}) {
+				w.errorf("links of %s are not being changed, and that is stopped", e.Platform)
+			}
+		case MakePlan, SavePlan, Apply, Remove, MakeLinks, Shape:
 			for _, other := range w.pending {
 				if platformOf(other) == platformOf(effect) {
 					w.errorf("%T of %s while %T is under way", effect, platformOf(effect), other)
@@ -189,6 +261,7 @@ func (w *world) step(e Event) {
 			}
 		case Forget:
 			delete(w.stored, e.Platform)
+			delete(w.kept, e.Platform)
 		case Tell:
 			if e.Last {
 				for _, a := range e.Askers {
@@ -208,6 +281,12 @@ func platformOf(e Effect) string {
 	case Apply:
 		return e.Platform
 	case Remove:
+		return e.Platform
+	case MakeLinks:
+		return e.Platform
+	case SaveLinks:
+		return e.Platform
+	case Shape:
 		return e.Platform
 	}
 	return ""

@@ -91,16 +91,17 @@ func (s *playing) take(until time.Time) []due {
 	}
 }
 
-// made notes that the steps of a batch are in force, and how late they are.
-func (s *playing) made(now time.Time, b *batch) {
+// made notes that the steps of a batch are in force, and gives how late the
+// last of them is.
+func (s *playing) made(now time.Time, b *batch) (late time.Duration) {
 	last := len(b.steps) - 1
 	for i, d := range b.steps {
-		late := b.shaped.Lateness
-		if !d.at.Equal(b.at) {
+		if late = b.shaped.Lateness; !d.at.Equal(b.at) {
 			late = now.Sub(d.at)
 		}
-		if s.resumed && !d.at.After(now) && b.at.IsZero() {
-			continue // they are what was passed while nobody was there
+		if s.resumed && b.at.IsZero() {
+			late = 0
+			continue // they were passed while nobody was there
 		}
 		s.steps++
 		if i < last && !b.steps[i+1].at.Equal(d.at) {
@@ -110,6 +111,7 @@ func (s *playing) made(now time.Time, b *batch) {
 		s.worst = max(s.worst, late)
 	}
 	s.resumed = false
+	return late
 }
 
 // state is how a schedule is, for listings.
@@ -132,7 +134,7 @@ func (m *Machine) beginSchedule(p *platform) {
 		return
 	}
 	m.begin(p, &Schedule{File: p.record.File, Steps: steps, Repeat: repeat})
-	m.do(SaveLinks{Platform: p.name, Record: p.links.record(p.links.state.force, 0)})
+	m.do(SaveLinks{Platform: p.name, Record: p.links.record()})
 }
 
 func (m *Machine) begin(p *platform, s *Schedule) {
@@ -152,7 +154,7 @@ func (m *Machine) playAsked(e *PlayAsked) {
 		return
 	}
 	s := p.links.state.schedule
-	running := s != nil && !s.over()
+	running := s != nil && (!s.over() || p.links.batch != nil && p.links.batch.playing(&p.links) != nil)
 	switch {
 	case e.Schedule == nil && !running:
 		err = &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: "end the schedule of " + p.name, Cause: "none is under way"}
@@ -173,18 +175,18 @@ func (m *Machine) playAsked(e *PlayAsked) {
 		m.begin(p, e.Schedule)
 		done.Steps = len(e.Schedule.Steps)
 	}
-	m.do(SaveLinks{Platform: p.name, Record: p.links.record(p.links.state.force, 0)})
+	m.do(SaveLinks{Platform: p.name, Record: p.links.record()})
 	m.tell([]Asker{e.Asker}, api.Event{Type: "links", Platform: p.name, Changed: done}, true)
 	m.shapeNext(p)
 }
 
 // noteStep makes the steps of a batch known, but not each of very many.
-func (m *Machine) noteStep(p *platform, s *playing, b *batch) {
+func (m *Machine) noteStep(p *platform, s *playing, b *batch, late time.Duration) {
 	l := &p.links
 	if m.now.Sub(l.noted) >= noteEvery || s.over() {
 		l.noted = m.now
 		d := b.steps[len(b.steps)-1]
-		m.note("step", p.name, fmt.Sprintf("step %d of %d of %s is in force, %v late", d.number+1, len(s.Steps), s.File, max(m.now.Sub(d.at), b.shaped.Lateness).Round(time.Microsecond)))
+		m.note("step", p.name, fmt.Sprintf("step %d of %d of %s is in force, %v late", d.number+1, len(s.Steps), s.File, late.Round(time.Microsecond)))
 	}
 	if s.over() {
 		m.note("schedule", p.name, fmt.Sprintf("%s has ended: %s, at most %v late", s.File, plural(s.steps, "step", "steps"), s.worst.Round(time.Microsecond)))

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"myriad/api"
 	"myriad/bus"
 	"myriad/link"
 	"myriad/nodeset"
@@ -60,7 +61,7 @@ func (s *story) change(nodes string, settings ...string) topo.Change {
 
 // schedule reads SECOND=DELAY… [every SECONDS].
 func (s *story) schedule(f []string) *Schedule {
-	out := &Schedule{File: "steps"}
+	out := &Schedule{File: "steps", Source: &api.Schedule{}}
 	if i := slices.Index(f, "every"); i >= 0 {
 		n, _ := strconv.Atoi(f[i+1])
 		f, out.Repeat = f[:i], time.Duration(n)*time.Second
