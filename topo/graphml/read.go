@@ -135,6 +135,8 @@ func (r *reader) document(src []byte) {
 		}
 	}
 	switch {
+	case !seen && len(bytes.TrimSpace(src)) > 0:
+		r.report(place{1, 1}, "", "is it the right file?", "not GraphML: there is no XML in it")
 	case !seen:
 		r.report(place{1, 1}, "", "is it the right file?", "the file is empty")
 	case r.graphs == 0:
