@@ -57,7 +57,7 @@ func (b Bar) String() string {
 	case b.Op == "in":
 		return fmt.Sprintf("%s in %s … %s", b.Of, figure(b.Value), figure(b.High))
 	}
-	return fmt.Sprintf("%s %s %g", b.Of, b.Op, b.Value)
+	return fmt.Sprintf("%s %s %.4g", b.Of, b.Op, b.Value)
 }
 
 // MarshalJSON writes the bar as its text.
