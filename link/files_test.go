@@ -187,6 +187,36 @@ func TestMatrixErrors(t *testing.T) {
 	}
 }
 
+// TestHostile parses large files that nobody wrote for us to read, soon.
+func TestHostile(t *testing.T) {
+	for name, text := range map[string]string{
+		"bad cells on one line": strings.Repeat("x ", 1<<18),
+		"bad cells":             strings.Repeat("x\n", 1<<18),
+		"commas":                strings.Repeat(",", 1<<20),
+		"one long cell":         strings.Repeat("1", 1<<20),
+		"one long comment":      "#" + strings.Repeat("x", 1<<20),
+		"zeros":                 strings.Repeat(strings.Repeat("0 ", 1400)+"\n", 1400),
+		"dates":                 strings.Repeat("1 delay=1ms\n", 1<<18),
+	} {
+		start := time.Now()
+		_, err1 := ParseMatrix("f", []byte(text), MatrixOptions{Unit: time.Second})
+		_, err2 := ParseTrace("f", []byte(text))
+		_, err3 := ParseDistribution("f", []byte(text))
+		_, err4 := ParsePositions("f", []byte(text))
+		_, err5 := ParseSeries("f", "rate", []byte(text), nil)
+		took := time.Since(start)
+		t.Logf("%s: %v", name, took.Round(time.Millisecond))
+		if took > 20*time.Second {
+			t.Errorf("%s: took %v", name, took)
+		}
+		for _, err := range []error{err1, err2, err3, err4, err5} {
+			if err != nil && len(err.Error()) > 10000 {
+				t.Errorf("%s: the error has %d bytes", name, len(err.Error()))
+			}
+		}
+	}
+}
+
 // TestMatrixRoundTrip writes matrices in every form and reads them.
 func TestMatrixRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -18,11 +18,12 @@ type findings struct {
 
 // at reports a problem at a line and column of the file; column 0: none.
 func (f *findings) at(line, column int, remedy, format string, args ...any) {
-	if f.count++; f.count <= maxFindings {
-		e := problem(remedy, format, args...)
-		e.File, e.Line, e.Column = f.file, line, column
-		f.list = append(f.list, e)
+	if f.count++; f.count > maxFindings {
+		return
 	}
+	e := problem(remedy, format, args...)
+	e.File, e.Line, e.Column = f.file, line, column
+	f.list = append(f.list, e)
 }
 
 // err gives the problems, nil if there are none.

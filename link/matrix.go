@@ -137,8 +137,11 @@ func (p *matrixParser) cell(line int, before string, column int, cell string) {
 		return
 	}
 	say := func(remedy, format string, args ...any) {
+		if p.delay = append(p.delay, -1); p.count >= maxFindings {
+			p.count++
+			return
+		}
 		p.at(line, columnOf(before), remedy, "row %d, column %d: %s", p.rows+1, column+1, fmt.Sprintf(format, args...))
-		p.delay = append(p.delay, -1)
 	}
 	v, err := strconv.ParseFloat(cell, 64)
 	switch ns := v * float64(p.o.Unit); {

@@ -41,6 +41,12 @@ func TestHostile(t *testing.T) {
 		"ranges":          append([]byte(head+"groups:\n"), manyLines("  g%d: 'a[1-3000000/3]'\n", 1000)...),
 		"derived":         append([]byte(head+"groups:\n  big: 'a[1-3000000/3]'\n"), manyLines("  g%d: '@big,a2'\n", 1000)...),
 		"errors":          append([]byte(head+"routes:\n"), manyLines("- {%d: 1}\n", 1<<16)...),
+		"links":           append([]byte(head+"links:\n"), manyLines("- {between: 'a*', delay: %dh}\n", 1<<16)...),
+		"profiles":        append([]byte(head+"profiles:\n"), manyLines("  p%d: {profile: q}\n", 1<<16)...),
+		"profile chain":   append([]byte(head+"profiles:\n"), profileChain(1<<15)...),
+		"slices":          []byte(head + "schedule: [{matrices: ['m/[1-9999999]'], every: 1s, nodes: a1, unit: s, values: rtt}]\n"),
+		"wide matrix":     []byte(head + "links: [{nodes: 'a*', matrix: [[" + strings.Repeat("1h,", 1<<18) + "1]]}]\n"),
+		"steps":           append([]byte(head+"schedule:\n"), manyLines("- {at: %ds, reset: true, nodes: b}\n", 1<<16)...),
 		"long name":       []byte("platform: a\nvnodes: [{nodes: '" + strings.Repeat("a", 1<<20) + "', vifaces: []}]\n"),
 		"long set":        []byte(head + "groups: {g: '" + strings.Repeat("b,c2", 1<<18) + "'}\n"),
 	} {
@@ -92,15 +98,29 @@ func chain(n int) []byte {
 	return b.Bytes()
 }
 
+func profileChain(n int) []byte {
+	var b bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&b, "  p%d: {profile: p%d}\n", i, i+1)
+	}
+	return b.Bytes()
+}
+
 // million is a platform whose size would show in any loop over its vnodes.
 const million = `
 platform: million
-vnetworks: {lan: 10.0.0.0/8, wan: 172.16.0.0/12}
+vnetworks: {lan: {cidr: 10.0.0.0/8, conditions: dsl}, wan: 172.16.0.0/12}
 vnodes:
-  - {nodes: "peer[1-999000]", vifaces: [lan], groups: [all]}
+  - {nodes: "peer[1-999000]", vifaces: [lan], groups: [all], conditions: {out: {loss: 0.1%}}}
   - {nodes: "wide[1-500]", vifaces: [wan]}
   - {nodes: "gw[1-500]", vifaces: [lan, wan], gateway: true}
-groups: {odd: "@all&peer[1-499500]", rest: "@*!@odd"}
+groups: {odd: "@all&peer[1-499500]", even: "@all!@odd", rest: "@*!@odd"}
+links:
+  - {between: "@*", delay: 1ms}
+  - {groups: [odd, even], unit: ms, matrix: [[1, 20], [20, 1]]}
+  - {from: "@odd", to: peer999000, profile: transatlantic}
+schedule:
+  - {at: 1s, nodes: "peer*", conditions: lte}
 routing: complete
 routes:
   - {nodes: "peer*", to: default, via: gw1}

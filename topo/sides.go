@@ -1,6 +1,8 @@
 package topo
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,7 +55,10 @@ func (b *builder) profile(name string, at *place, depth int) (*namedProfile, boo
 	switch {
 	case p == nil:
 		return b.builtIn(name, at)
-	case p.inside || depth > maxProfiles:
+	case depth > maxProfiles:
+		b.report(at, "", "profiles are nested more than %d deep", maxProfiles)
+		return nil, false
+	case p.inside:
 		b.report(at, "make each of fields, or of profiles that come before it", "the profile %s is made of itself", quote(name))
 		return nil, false
 	case !p.read:
@@ -70,8 +75,8 @@ func (b *builder) builtIn(name string, at *place) (*namedProfile, bool) {
 	switch {
 	case !ok:
 		names := link.ProfileNames()
-		for n := range b.profiles {
-			names = append(names, n)
+		if len(b.profiles) < manyWords {
+			names = slices.AppendSeq(names, maps.Keys(b.profiles))
 		}
 		remedy := "known: " + strings.Join(link.ProfileNames(), ", ") + ", and those of profiles"
 		if near := nearest(name, names); near != "" {
