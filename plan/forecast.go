@@ -59,6 +59,8 @@ type Forecast struct {
 	// Limits has each kind of limit once, for the pnode that is nearest to
 	// it; the first to break comes first.
 	Limits []Limit `json:"limits"`
+	// Links is what links are asked for; nil if that is nothing.
+	Links *LinkForecast `json:"links,omitempty"`
 }
 
 // PnodeForecast is the share of one pnode.
@@ -111,7 +113,7 @@ func (f *Forecast) Breaks() *Limit {
 // Forecast says what the plan will take on its pnodes, and how far it is from
 // their limits.
 func (p *Plan) Forecast() *Forecast {
-	f := &Forecast{Vnodes: p.Len()}
+	f := &Forecast{Vnodes: p.Len(), Links: p.linkForecast()}
 	routes := p.countRoutes()
 	nearest := map[string]int{} // by name of limit: index into f.Limits
 	for i, n := range p.pnodes {
@@ -120,6 +122,9 @@ func (p *Plan) Forecast() *Forecast {
 			continue
 		}
 		s := p.survey(i, routes)
+		if f.Links != nil {
+			s.KernelMemory += f.Links.Tables
+		}
 		f.Pnodes = append(f.Pnodes, PnodeForecast{Pnode: n.Name, Vnodes: count, Load: s.Load})
 		f.Load.add(&s.Load)
 		for _, l := range s.limits(&n, count) {
@@ -284,6 +289,9 @@ func (f *Forecast) String() string {
 		count(f.Load.Racks, "rack"), count(f.Load.Vifaces, "viface"), count(f.Load.Routes, "route"))
 	fmt.Fprintf(&b, "estimated: %s of kernel memory, %s of user memory; up in %s, down in %s\n",
 		size(f.Load.KernelMemory), size(f.Load.UserMemory), seconds(f.Load.Up), seconds(f.Load.Down))
+	if f.Links != nil {
+		b.WriteString(f.Links.String())
+	}
 	for i := range f.Limits {
 		l := &f.Limits[i]
 		need, have := fmt.Sprint(l.Need), fmt.Sprint(l.Have)

@@ -111,6 +111,9 @@ type Pnode struct {
 	Namespaces     uint64 // user.max_net_namespaces
 	Pids           uint64 // kernel.pid_max
 	NeighbourLimit uint64 // net.ipv4.neigh.default.gc_thresh3, if it will not be raised
+	// Calibration is what the way through it costs; a forecast is told of what
+	// was measured, and a plan that is read back has none.
+	Calibration *program.Calibration
 }
 
 // Options changes how a plan is made.
