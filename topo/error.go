@@ -51,6 +51,17 @@ func (es Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// sort puts problems in the order of the file that is called main, those of
+// other files after them.
+func (es Errors) sort(main string) {
+	slices.SortStableFunc(es, func(a, b *Error) int {
+		if a.File != b.File {
+			return cmp.Or(compareBool(a.File != main, b.File != main), cmp.Compare(a.File, b.File))
+		}
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+}
+
 // Unwrap gives the problems to errors.As.
 func (es Errors) Unwrap() []error {
 	out := make([]error, len(es))
@@ -131,12 +142,7 @@ func (ps *problems) err() error {
 	if len(ps.list) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(ps.list, func(a, b *Error) int {
-		if a.File != b.File {
-			return cmp.Or(compareBool(a.File != ps.file, b.File != ps.file), cmp.Compare(a.File, b.File))
-		}
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
+	ps.list.sort(ps.file)
 	if more := ps.count - len(ps.list); more > 0 {
 		last := *ps.list[len(ps.list)-1]
 		last.Field, last.Msg = "", fmt.Sprintf("and %d more problems", more)

@@ -146,6 +146,9 @@ func describe(t *Topology) string {
 	if t.Repeat != 0 {
 		fmt.Fprintf(&b, "repeat after %s\n", t.Repeat)
 	}
+	for _, n := range t.Notes {
+		fmt.Fprintf(&b, "note %s: %s\n", n.Field, n.Msg)
+	}
 	return b.String()
 }
 

@@ -3,6 +3,7 @@ package topo
 import (
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"myriad/link"
@@ -110,6 +111,9 @@ func (b *builder) matrixFile(v, at value, sets []*nodeset.Set, ok bool) (*Matrix
 	if m.N != len(sets) {
 		b.report(at.place, "each row is of one vnode or group, in order", "%s has %s, for %s", quote(at.text), plural(m.N, "row"), b.whose(v, len(sets)))
 		return nil, false
+	}
+	if m.Missing > 0 {
+		b.note(at.place, at.text+": "+strconv.Itoa(m.Missing)+" of "+strconv.Itoa(m.N*(m.N-1))+" entries off the diagonal are missing or 0: the matrix says nothing of such pairs")
 	}
 	return b.counted(at, &Matrix{Sets: sets, Delay: m.Delay})
 }

@@ -110,17 +110,17 @@ type builder struct {
 	fixed     map[hostAddress]holder // who has a fixed address
 	macs      map[program.MAC]int    // fixed Ethernet addresses, and their lines
 
-	files          library
-	profiles       map[string]*namedProfile // of the file
-	settings       map[string]link.Patch    // of conditions, that were read
-	contradictions map[string]bool          // that were reported, with their places
-	cells          int                      // of matrices, so far
+	files    library
+	profiles map[string]*namedProfile // of the file
+	settings map[string]link.Patch    // of conditions, that were read
+	said     map[string]bool          // contradictions and notes, with their places
+	cells    int                      // of matrices, so far
 }
 
 func newBuilder(ps *problems, file value) *builder {
 	return &builder{
 		problems: ps, file: file, fixed: map[hostAddress]holder{}, macs: map[program.MAC]int{},
-		settings: map[string]link.Patch{}, contradictions: map[string]bool{},
+		settings: map[string]link.Patch{}, said: map[string]bool{},
 	}
 }
 
@@ -155,6 +155,7 @@ func (b *builder) build() *Topology {
 	for _, n := range b.networks {
 		b.topo.Networks = append(b.topo.Networks, n.Network)
 	}
+	b.topo.Notes.sort("")
 	slices.SortFunc(b.templates, func(x, y template) int { return cmp.Compare(x.first, y.first) })
 	for _, t := range b.templates {
 		b.topo.Vnodes = append(b.topo.Vnodes, t.Template)

@@ -76,7 +76,7 @@ func (b *builder) builtIn(name string, at *place) (*namedProfile, bool) {
 	case !ok:
 		names := link.ProfileNames()
 		if len(b.profiles) < manyWords {
-			names = slices.AppendSeq(names, maps.Keys(b.profiles))
+			names = append(names, slices.Sorted(maps.Keys(b.profiles))...)
 		}
 		remedy := "known: " + strings.Join(link.ProfileNames(), ", ") + ", and those of profiles"
 		if near := nearest(name, names); near != "" {
@@ -148,14 +148,35 @@ func hasAny(v value, names ...string) bool {
 // what contradicts itself, each problem once.
 func (b *builder) settle(p *place, patch link.Patch) (link.Conditions, bool) {
 	c, err := patch.Apply(link.Conditions{})
-	if err != nil {
-		key := strconv.Itoa(p.line) + ":" + strconv.Itoa(p.column) + ":" + err.Error()
-		if !b.contradictions[key] {
-			b.contradictions[key] = true
-			b.reportLink(p, err)
-		}
+	if err != nil && b.first(p, err.Error()) {
+		b.reportLink(p, err)
+	}
+	for _, note := range c.Notes() {
+		b.note(p, note)
 	}
 	return c, err == nil
+}
+
+// first says whether it is asked for the first time of a place and a text.
+func (b *builder) first(p *place, text string) bool {
+	key := strconv.Itoa(p.line) + ":" + strconv.Itoa(p.column) + ":" + text
+	if b.said[key] {
+		return false
+	}
+	b.said[key] = true
+	return true
+}
+
+// maxNotes is how many notes are kept.
+const maxNotes = 100
+
+// note says what is right and may surprise, once.
+func (b *builder) note(p *place, text string) {
+	if len(b.topo.Notes) < maxNotes && b.first(p, text) {
+		b.topo.Notes = append(b.topo.Notes, &Error{
+			File: b.problems.file, Line: p.line, Column: p.column, Field: printable(p.field()), Msg: printable(text),
+		})
+	}
 }
 
 // patch reads the fields of conditions of a record, but not its profile.

@@ -31,6 +31,7 @@ type Topology struct {
 	Links    []LinkRule              // conditions of pairs, in the order of the file: the last one that speaks of a pair decides
 	Schedule []Step                  // changes of conditions, sorted by time
 	Repeat   time.Duration           // the schedule begins again after this; 0: it does not
+	Notes    Errors                  // what is right and may surprise, in the order of the file
 }
 
 // Metric is what the length of a way is measured in.
