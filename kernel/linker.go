@@ -26,13 +26,14 @@ const linksFile = "links.lock"
 // without looking for its fabric each time. What it keeps open holds on to no
 // namespace, and is closed when nobody asks for some time.
 type linker struct {
-	path string
-	turn chan struct{} // holds one token: one user at a time
-	file *os.File
-	age  uint64         // of the fabric, as the file has it
-	kept *fabric.Fabric // nil: to be found
-	took atomic.Int64   // how long a change took to prepare, the last time
-	idle *time.Timer
+	path  string
+	turn  chan struct{} // holds one token: one user at a time
+	file  *os.File
+	age   uint64         // of the fabric, as the file has it
+	kept  *fabric.Fabric // nil: to be found
+	grace func() error   // waits for programs that run
+	took  atomic.Int64   // how long a change took to prepare, the last time
+	idle  *time.Timer
 }
 
 // keepOpen is how long a linker keeps open what nobody asks for.
@@ -43,7 +44,7 @@ func (p *Pnode) linker(platform string) *linker {
 	defer p.mu.Unlock()
 	k := p.linkers[platform]
 	if k == nil {
-		k = &linker{path: filepath.Join(p.dir(platform), linksFile), turn: make(chan struct{}, 1)}
+		k = &linker{path: filepath.Join(p.dir(platform), linksFile), turn: make(chan struct{}, 1), grace: p.pulse.wait}
 		p.linkers[platform] = k
 	}
 	return k
@@ -166,7 +167,9 @@ func (k *linker) fabric(p *Pnode, platform string) (*fabric.Fabric, error) {
 	if err == nil && f != nil && len(without) > 0 {
 		return nil, f.Close()
 	}
-	k.kept = f
+	if k.kept = f; f != nil {
+		f.Grace(k.grace)
+	}
 	return f, err
 }
 

@@ -39,6 +39,7 @@ type Pnode struct {
 	instance string
 	group    *cgroup.Group // of the instance; nil: no hierarchy is mounted
 	sysctls  *sysctls
+	pulse    pulse
 
 	mu    sync.Mutex
 	known map[string]map[uint32]program.RackReport // as of the last Apply

@@ -62,7 +62,7 @@ func (f *Fabric) prepare(have, want *tables, l *program.Links) (*Change, error) 
 		return nil, ErrRoom
 	}
 	if c.flip != 0 {
-		if err := quiesce(mem.control.Changed); err != nil {
+		if err := quiesce(mem.control.Changed, f.grace); err != nil {
 			return nil, err
 		}
 	}
@@ -191,10 +191,11 @@ const settling = time.Second
 
 // quiesce waits until no program uses the halves that went out of force with
 // the last change: until every CPU has gone through the kernel's scheduler
-// (an RCU grace period), if that change is not long ago.
-func quiesce(changed uint64) error {
+// (an RCU grace period), if that change is not long ago. sooner, which may be
+// nil, is a way to wait that takes less time than the kernel's own.
+func quiesce(changed uint64, sooner func() error) error {
 	since := time.Duration(monotonic() - changed)
-	if since >= settling {
+	if since >= settling || sooner != nil && sooner() == nil {
 		return nil
 	}
 	const global = 1 // MEMBARRIER_CMD_GLOBAL

@@ -37,7 +37,13 @@ import (
 type Fabric struct {
 	objects trunkObjects
 	shaping *shaping // nil: links have no conditions
+	grace   func() error
 }
+
+// Grace has the fabric wait for programs that run by calling wait, where one
+// change of conditions follows upon another; if that fails, it waits as the
+// kernel provides, for some tens of milliseconds.
+func (f *Fabric) Grace(wait func() error) { f.grace = wait }
 
 // FilterName is how the filters of fabrics begin to be called; the rest names
 // the version of the program.

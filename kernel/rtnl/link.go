@@ -25,6 +25,7 @@ type Link struct {
 	MAC    [6]byte  // Ethernet address
 	Group  uint32   // for DelGroup
 	Up     bool     // set it up
+	Down   bool     // of an existing link: set it down
 	IPv6   IPv6Mode // of an existing link: before it goes up
 	IPv4   []Conf   // of an existing link
 	Label  string   // what errors call an existing link
@@ -116,7 +117,11 @@ func (b *Batch) link(l *Link) {
 // SetLink changes the link of l.Index. With a Name, it is renamed.
 func (b *Batch) SetLink(l *Link) {
 	b.begin("set link", l.Label, unix.RTM_SETLINK, unix.NLM_F_REQUEST)
-	b.ifinfo(unix.AF_UNSPEC, l.Index, upFlag(l), upFlag(l))
+	change := upFlag(l)
+	if l.Down {
+		change = unix.IFF_UP
+	}
+	b.ifinfo(unix.AF_UNSPEC, l.Index, upFlag(l), change)
 	if l.Name != "" {
 		b.attrString(unix.IFLA_IFNAME, l.Name)
 	}
