@@ -321,6 +321,9 @@ func count(n int, what string) string {
 }
 
 func size(bytes uint64) string {
+	if bytes < 1e5 {
+		return fmt.Sprintf("%.1f kB", float64(bytes)/1e3)
+	}
 	if bytes < 1e9 {
 		return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
 	}

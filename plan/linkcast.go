@@ -59,7 +59,7 @@ func (n *LinkNote) String() string {
 	if n.To != "" {
 		where += " to " + clip(n.To)
 	}
-	return fmt.Sprintf("%s: %s (%s)", where, n.What, n.Remedy)
+	return fmt.Sprintf("%s: %s; %s", where, n.What, n.Remedy)
 }
 
 // linkForecast says what the conditions of links take; nil if there are none.
@@ -193,7 +193,7 @@ func (n *noter) pairsWith(like func(program.PairWord) bool) (from, to []rowRange
 	sends, gets := make([]bool, classes+1), make([]bool, classes+1)
 	for i := range classes {
 		for j, w := range n.l.Matrix[i*classes : (i+1)*classes] {
-			if w != 0 && like(w) {
+			if w != 0 && w != program.PairIndexed && like(w) {
 				sends[i+1], gets[j+1] = true, true
 			}
 		}
@@ -253,11 +253,15 @@ func (n *noter) floors() {
 	}
 	least = 1 << 62
 	from, to := n.pairsWith(func(w program.PairWord) bool {
-		d := n.l.PairCondition(w).Delay
-		if short(d, out+in) {
-			least = min(least, d)
+		d := time.Duration(w) * program.DelayUnit
+		if w&program.PairIndexed != 0 {
+			d = n.l.Conditions[w&^program.PairIndexed-1].Delay
 		}
-		return short(d, out+in)
+		if !short(d, out+in) {
+			return false
+		}
+		least = min(least, n.book.raiseWord(w).Delay)
+		return true
 	})
 	if len(from) > 0 {
 		n.note(n.namesOf(from).String(), n.namesOf(to).String(), remedy, "a delay of %s is asked for, the way itself takes %s (%s)",
