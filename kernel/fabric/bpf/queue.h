@@ -101,7 +101,8 @@ INLINE u64 first_chance(const struct condition *c, u64 origin, u64 time)
 /* by_trace is at_rate for links with a trace. */
 INLINE enum turn by_trace(const struct condition *c, struct clock *clock, u32 bytes, u32 ect, u64 *due)
 {
-	u64 *began = map_lookup(&traces, &c->trace), origin, tag, old, begin = 0, first, come = *due;
+	u32 index = c->trace;
+	u64 *began = map_lookup(&traces, &index), origin, tag, old, begin = 0, first, come = *due;
 	enum turn turn = TURN_COMES;
 
 	if (!began || !c->moments || !c->period)

@@ -106,6 +106,14 @@ GLOBAL u32 pass(struct passage *p, const struct condition *c, struct clock *cloc
 #define VIFACE(who, leg) ((u64)((leg) + 1) << 48 | (u64)(who).network << 24 | (who).host)
 #define PAIR(p) ((u64)(p)->from.network << 48 | (u64)(p)->from.host << 24 | (p)->to.host)
 
+/* clock_of finds what a viface remembers, of what it sends; what it gets is
+ * next. (Before Linux 6.2, a key may not be in memory of the caller's: hence
+ * the parameter.) */
+INLINE struct clock *clock_of(u32 index)
+{
+	return map_lookup(&states, &index);
+}
+
 /* pair_clock finds what a pair remembers, and makes it where it is new. */
 INLINE struct clock *pair_clock(const struct passage *p)
 {
@@ -132,7 +140,7 @@ GLOBAL u32 way(struct passage *p, u32 leg)
 		return DROP_NO_STATE; /* for the verifier */
 	if (leg <= OUT && p->legs[OUT]) {
 		c = find_condition(p->legs[OUT], p->halves);
-		clock = map_lookup(&states, &p->from.link);
+		clock = clock_of(p->from.link);
 		if ((dropped = pass(p, c, clock, OUT, VIFACE(p->from, OUT))))
 			return dropped;
 	}
@@ -151,7 +159,7 @@ GLOBAL u32 way(struct passage *p, u32 leg)
 		p->stage = 1;
 		return 0;
 	}
-	clock = map_lookup(&states, &p->to.link);
+	clock = clock_of(p->to.link);
 	return pass(p, c, clock ? clock + 1 : 0, IN, VIFACE(p->to, IN));
 }
 

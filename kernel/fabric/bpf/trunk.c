@@ -41,13 +41,20 @@ struct arp {
 enum { ARP_REQUEST = 1, ARP_REPLY = 2 };
 
 /* answer turns an ARP request into its reply. What a vnode announces of itself
- * (a request for its own address) interests nobody: the fabric knows. */
-INLINE int answer(struct __sk_buff *skb, struct arp *arp, const struct other *sender)
+ * (a request for its own address) interests nobody: the fabric knows. What is
+ * not a request goes on as any frame does. */
+NOINLINE int answer(struct __sk_buff *skb, const struct other *sender, u32 to_group)
 {
 	struct network *net = network(sender->network);
 	struct other target;
+	struct arp packet, *arp = &packet;
 	u32 host;
 
+	if (skb_load_bytes(skb, 0, arp, sizeof(*arp)) || arp->hardware != swap16(1) || arp->protocol != swap16(0x0800) ||
+	    arp->hardware_len != 6 || arp->protocol_len != 4)
+		return drop(DROP_MALFORMED);
+	if (arp->op != swap16(ARP_REQUEST))
+		return to_group ? drop(DROP_ARP_ANNOUNCEMENT) : TC_ACT_UNSPEC;
 	if (!net)
 		return drop(DROP_ARP_UNKNOWN);
 	host = (u32)arp->target_ip[0] << 24 | arp->target_ip[1] << 16 | arp->target_ip[2] << 8 | arp->target_ip[3];
@@ -127,7 +134,6 @@ INLINE int deliver(struct __sk_buff *skb, const struct other *sender, u16 type)
 NOINLINE int seldom(struct __sk_buff *skb)
 {
 	struct other sender, receiver;
-	struct arp arp;
 	u64 head[2] = {}, to, from;
 	u16 type;
 
@@ -141,13 +147,9 @@ NOINLINE int seldom(struct __sk_buff *skb)
 		return drop(DROP_SPOOFED_SOURCE);
 
 	if (type == ETHER_ARP) {
-		if (skb_load_bytes(skb, 0, &arp, sizeof(arp)) || arp.hardware != swap16(1) || arp.protocol != swap16(0x0800) ||
-		    arp.hardware_len != 6 || arp.protocol_len != 4)
-			return drop(DROP_MALFORMED);
-		if (arp.op == swap16(ARP_REQUEST))
-			return answer(skb, &arp, &sender);
-		if (MAC_GROUP(to))
-			return drop(DROP_ARP_ANNOUNCEMENT);
+		int verdict = answer(skb, &sender, MAC_GROUP(to));
+		if (verdict != TC_ACT_UNSPEC)
+			return verdict;
 	}
 	if (MAC_GROUP(to))
 		return deliver(skb, &sender, type);
