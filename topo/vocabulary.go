@@ -163,7 +163,7 @@ var step = record{
 		{name: "reset", shape: boolean{doc: "Back to what the rest of the file says: of nodes, of the pairs, or of everything."}},
 		matrixField,
 		{name: "matrices", shape: list{what: "a list of files", of: named("a file of a matrix", "File of a matrix; a node set such as slice[01-20].txt stands for several.", "data/seattle/slice[01-20].txt"),
-			doc: "Matrices that follow each other, one every so often. Each takes the place of the one before."}},
+			doc: "Matrices that follow each other, one every so often. Pairs of which one says nothing keep the delay that they have."}},
 		timeOf("every", "How long each of the matrices holds."),
 	}, matrixFields, []field{
 		{name: "series", shape: named("a file of changes", "Text file of lines date value: a time in seconds, and the value that field has from then on.", "data/rate.txt")},
