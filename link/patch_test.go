@@ -1,6 +1,8 @@
 package link
 
 import (
+	"fmt"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -175,6 +177,37 @@ func TestProfiles(t *testing.T) {
 		}
 		if p.Access() != (p.Out != nil && p.In != nil) {
 			t.Errorf("%s is neither of an access link nor of a way", p.Name)
+		}
+	}
+}
+
+// TestProfilesDocumented checks the table of profiles in docs/links.md.
+func TestProfilesDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../docs/links.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rate := func(c *Conditions) string {
+		if c.Rate == 0 {
+			return "–"
+		}
+		return FormatRate(c.Rate)
+	}
+	for _, p := range Profiles() {
+		out, in := p.Out, p.In
+		if !p.Access() {
+			out, in = p.Way, p.Way
+		}
+		jitter := "–"
+		if out.Jitter != 0 {
+			jitter = FormatDelay(out.Jitter)
+		}
+		if out.Distribution != nil {
+			jitter += " " + out.Distribution.Name
+		}
+		row := fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s. %s |\n", p.Name, rate(out), rate(in), FormatDelay(out.Delay+in.Delay), jitter, p.Title, strings.TrimSuffix(p.Source, ".")+".")
+		if !strings.Contains(string(doc), row) {
+			t.Errorf("docs/links.md lacks\n%s", row)
 		}
 	}
 }

@@ -36,7 +36,6 @@ const MomentPattern = `(` + number + `(ns|us|µs|μs|ms|s|min|m|h))+`
 var (
 	delayForm  = regexp.MustCompile(`^` + DelayPattern + `$`)
 	momentForm = regexp.MustCompile(`^` + MomentPattern + `$`)
-	shareForm  = regexp.MustCompile(`^` + sharePattern + `$`)
 	bitForm    = regexp.MustCompile(`^` + bitPattern + `$`)
 	byteForm   = regexp.MustCompile(`^` + bytePattern + `$`)
 	sizeForm   = regexp.MustCompile(`^` + sizePattern + `$`)
