@@ -124,6 +124,23 @@ func (c *Change) label(mem *memory, have *tables, fresh []labelled) error {
 
 // write fills the halves that are not in force, of the parts that change.
 func (c *Change) write(mem *memory, next *shapes, where *settled) error {
+	c.fill(mem, next, where)
+	if c.flip&partPairs == 0 {
+		return nil
+	}
+	half := 1 - mem.half(partPairs)
+	have, want := mem.pairsOf(half), inHalf(half, next.pairs)
+	removed, err := remove(c.f.shaping.maps.Pairs, have, want)
+	if err != nil {
+		return err
+	}
+	entered, err := enter(c.f.shaping.maps.Pairs, have, want)
+	c.entries += removed + entered
+	return err
+}
+
+// fill is write for all that is memory.
+func (c *Change) fill(mem *memory, next *shapes, where *settled) {
 	for slot, table := range where.tables {
 		mem.tables[slot] = *table
 		c.entries++
@@ -145,18 +162,6 @@ func (c *Change) write(mem *memory, next *shapes, where *settled) error {
 		mem.control.Seed[1-mem.half(partSeed)] = next.seed
 		c.entries++
 	}
-	if c.flip&partPairs == 0 {
-		return nil
-	}
-	half := 1 - mem.half(partPairs)
-	have, want := mem.pairsOf(half), inHalf(half, next.pairs)
-	removed, err := remove(c.f.shaping.maps.Pairs, have, want)
-	if err != nil {
-		return err
-	}
-	entered, err := enter(c.f.shaping.maps.Pairs, have, want)
-	c.entries += removed + entered
-	return err
 }
 
 // Commit puts prepared conditions into force, all at the same moment, and

@@ -130,11 +130,6 @@ func (mem *memory) half(part uint32) int {
 	return 0
 }
 
-// inForce gives the condition at an index.
-func (mem *memory) inForce(i int) *condition {
-	return &mem.conditions[i][mem.half(partConditions)]
-}
-
 // pairsOf gives the entries of one half of the pairs, with their half.
 func (mem *memory) pairsOf(half int) map[uint64]uint32 {
 	out := map[uint64]uint32{}

@@ -66,6 +66,11 @@ func translate(l *program.Links, t *tables) (*shapes, error) {
 	if len(l.Matrix) > 0 { // a PairWord is the programs' word
 		s.matrix = unsafe.Slice((*uint32)(&l.Matrix[0]), len(l.Matrix))
 	}
+	for i, word := range s.matrix {
+		if word&uint32(program.PairIndexed) != 0 && int(word&^uint32(program.PairIndexed)) >= len(s.conditions) {
+			return nil, fmt.Errorf("read the matrix, entry %d: there is no such condition", i)
+		}
+	}
 	if err := s.place(l, t); err != nil {
 		return nil, err
 	}
