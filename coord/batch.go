@@ -114,6 +114,11 @@ func (m *Machine) shapeable(p *platform) []string {
 	return out
 }
 
+// reachable tells whether any pnode that carries a platform is there.
+func (m *Machine) reachable(p *platform) bool {
+	return slices.ContainsFunc(m.shapeable(p), func(pnode string) bool { return m.pnodes[pnode] != nil })
+}
+
 // differing gives the pnodes that are there and may not have what is in force.
 func (m *Machine) differing(p *platform) []string {
 	var out []string
@@ -141,11 +146,13 @@ func (l *links) mayDiffer(pnode string) {
 func (m *Machine) startShape(p *platform, pnodes []string) {
 	b := p.links.batch
 	b.stage, b.pending = shaping, map[string]bool{}
+	absent := &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "change links of " + p.name, Cause: "no agent is there"}
+	if absent.Remedy = "start one, and ask again"; m.reachable(p) {
+		absent.Remedy = "it gets the change when it is back"
+	}
 	for _, pnode := range pnodes {
 		if m.pnodes[pnode] == nil {
-			b.errs = append(b.errs, m.from(pnode, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "change links of " + p.name,
-				Cause: "no agent is there", Remedy: "it gets the change when it is back"}))
-			p.links.mayDiffer(pnode)
+			b.errs = append(b.errs, m.from(pnode, absent))
 			continue
 		}
 		b.pending[pnode] = true

@@ -134,7 +134,7 @@ func (m *Machine) shapeNext(p *platform) {
 		l.timed = l.timed[1:]
 	}
 	asks = slices.DeleteFunc(asks, func(a *linkAsk) bool { return a.gone })
-	if l.state.schedule != nil {
+	if l.state.schedule != nil && m.reachable(p) {
 		b.resumes = l.state.schedule.clone()
 		b.steps = l.state.schedule.take(until)
 	}
@@ -155,19 +155,21 @@ func (m *Machine) shapeNext(p *platform) {
 
 // nextMoment is the time of what is to be begun now, zero if nothing is.
 func (m *Machine) nextMoment(p *platform) time.Time {
-	if t := p.links.next(); !t.IsZero() && t.Sub(m.now) <= ahead {
+	if t := m.nextTime(p); !t.IsZero() && t.Sub(m.now) <= ahead {
 		return t
 	}
 	return time.Time{}
 }
 
-// next is the time of what is to be done next, zero if nothing is.
-func (l *links) next() time.Time {
+// nextTime is the time of what is to be done next, zero if nothing is. A
+// schedule waits for somebody who can follow it.
+func (m *Machine) nextTime(p *platform) time.Time {
+	l := &p.links
 	var t time.Time
 	if len(l.timed) > 0 {
 		t = l.timed[0].at
 	}
-	if s := l.state.schedule; s != nil {
+	if s := l.state.schedule; s != nil && m.reachable(p) {
 		if d, ok := s.due(); ok && (t.IsZero() || d.Before(t)) {
 			t = d
 		}
@@ -182,7 +184,7 @@ func (m *Machine) Wake() time.Time {
 		if p.job != nil || p.links.batch != nil || p.record == nil || m.ending {
 			continue
 		}
-		if t := p.links.next(); !t.IsZero() && (wake.IsZero() || t.Add(-ahead).Before(wake)) {
+		if t := m.nextTime(p); !t.IsZero() && (wake.IsZero() || t.Add(-ahead).Before(wake)) {
 			wake = t.Add(-ahead)
 		}
 	}

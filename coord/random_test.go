@@ -96,7 +96,7 @@ func (w *world) live() {
 		case len(w.pending) > 0:
 			w.answer()
 		case !wake.IsZero():
-			w.now = max(w.now, wake.Unix())
+			w.now = max(w.now, wake.UnixMilli()/100)
 			w.step(Woken{})
 		default:
 			w.judge()
@@ -160,7 +160,7 @@ func (w *world) askLinks() {
 	}
 	e := LinksAsked{Asker: w.askers, Platform: name, Changes: []topo.Change{s.change("n1", fmt.Sprintf("delay=%dms", w.askers))}}
 	if w.r.IntN(3) == 0 {
-		e.At = time.Unix(w.now+int64(w.r.IntN(9)), 0)
+		e.At = w.clock(w.now + int64(w.r.IntN(30)))
 	}
 	w.step(e)
 }
@@ -218,6 +218,9 @@ func (w *world) answer() {
 	}
 }
 
+// clock is the time after so many steps: a machine thinks ten times a second.
+func (w *world) clock(steps int64) time.Time { return time.UnixMilli(100 * steps) }
+
 // stopped tells whether a Shape is not wanted any more.
 func (w *world) stopped(platform string) bool {
 	b := w.m.platforms[platform].links.batch
@@ -227,7 +230,7 @@ func (w *world) stopped(platform string) bool {
 // step has the machine take an event, and keeps what must be answered.
 func (w *world) step(e Event) {
 	w.now++
-	for _, effect := range w.m.Step(time.Unix(w.now, 0), e) {
+	for _, effect := range w.m.Step(w.clock(w.now), e) {
 		switch e := effect.(type) {
 		case SaveLinks:
 			w.kept[e.Platform] = e.Record.Force
