@@ -4,18 +4,23 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 
+	"myriad/link"
 	"myriad/nodeset"
+	"myriad/program"
+	"myriad/topo"
 )
 
 func TestDecodeRefuses(t *testing.T) {
-	p, err := Make(lab(), []Pnode{{Name: "p1"}, {Name: "p2"}}, Options{})
+	p, err := Make(shaped(t), []Pnode{{Name: "p1"}, {Name: "p2"}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	good := p.Encode()
+	elsewhere := program.EncodeLinks(&program.Links{Conditions: []program.Condition{{Delay: 1}}, Vifaces: []program.LinkRange{{Network: 1, Host: 1, Count: 9, Out: 1}}})
 	for name, test := range map[string]struct {
 		data []byte
 		want string
@@ -44,12 +49,70 @@ func TestDecodeRefuses(t *testing.T) {
 			w.Complete, w.Kinds[1].Gateway = true, false
 			w.Kinds = append(w.Kinds, wireKind{Gateway: true, Vifaces: []string{"a", "b"}, Networks: []uint32{0, 1}})
 		}), "no chain"},
-		"apart": {spoil(t, good, func(w *wirePlan) { w.Complete, w.Kinds[1].Gateway = true, false }), "no chain"},
+		"links of nobody":  {spoil(t, good, func(w *wirePlan) { w.Links.Tables[len(w.Links.Tables)-1]++ }), "links"},
+		"links elsewhere":  {spoil(t, good, func(w *wirePlan) { w.Links.Tables = elsewhere }), "9 vifaces have link conditions"},
+		"set of a change":  {spoil(t, good, func(w *wirePlan) { w.Links.Steps[0].Changes[0].Nodes = 9 }), "set 9 of"},
+		"patch":            {spoil(t, good, func(w *wirePlan) { w.Links.Patches[0] = []byte("{") }), "decode patch"},
+		"matrix":           {spoil(t, good, func(w *wirePlan) { w.Links.Matrices[0].Delay = nil }), "too few"},
+		"longer matrix":    {spoil(t, good, func(w *wirePlan) { w.Links.Matrices[0].Delay = make([]byte, 9) }), "too many"},
+		"set of a matrix":  {spoil(t, good, func(w *wirePlan) { w.Links.Matrices[0].Sets[0] = 77 }), "set 77"},
+		"name of a change": {spoil(t, good, func(w *wirePlan) { w.Links.Sets[0] = "a[" }), "parse node set"},
+		"steps":            {spoil(t, good, func(w *wirePlan) { w.Links.Steps[0].At = 1 << 40 }), "not in order"},
+		"apart":            {spoil(t, good, func(w *wirePlan) { w.Complete, w.Kinds[1].Gateway = true, false }), "no chain"},
 	} {
 		_, err := Decode(test.data)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want one that says %q", name, err, test.want)
 		}
+	}
+}
+
+// shaped is the lab with conditions and a schedule.
+func shaped(t testing.TB) *topo.Topology {
+	to := lab()
+	to.Seed, to.Repeat = 5, time.Minute
+	to.Vnodes[0].Vifaces[0].Out = &link.Conditions{Trace: testTrace}
+	to.Links = []topo.LinkRule{{From: nodeset.Of("a1"), To: mustParse("a[2-3],gw"), Conditions: &link.Conditions{Delay: time.Millisecond}}}
+	matrix := &topo.Matrix{Sets: []*nodeset.Set{nodeset.Of("a1"), nodeset.Of("gw", "w1")}, Delay: []time.Duration{0, 5 * time.Millisecond, -1, 7 * time.Millisecond}}
+	same := *matrix
+	to.Schedule = []topo.Step{
+		{At: time.Second, Changes: []topo.Change{
+			{Side: topo.SideOut | topo.SideIn, Nodes: mustParse("a[1-3]"), Patch: patchOf(t, "delay=20ms loss=none")},
+			{Side: topo.SidePair, Nodes: mustParse("a[1-3]"), To: nodeset.Of("gw"), Patch: link.PatchOf(link.Conditions{Trace: testTrace}, "trace")},
+			{Matrix: matrix}}},
+		{At: 2 * time.Second, Changes: []topo.Change{{Matrix: &same}, {Side: topo.SidePair, Nodes: mustParse("a1"), To: nodeset.Of("gw"), Patch: patchOf(t, "delay=20ms loss=none")}}},
+		{At: 2 * time.Second, Changes: []topo.Change{{Reset: true}}},
+	}
+	return to
+}
+
+// A schedule that is read back does the same, and is written once where it
+// says the same twice.
+func TestScheduleCodec(t *testing.T) {
+	p := mustPlan(t, shaped(t))
+	again, err := Decode(p.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := p.encodeLinks(); len(w.Matrices) != 1 || len(w.Patches) != 2 || len(w.Sets) != 4 {
+		t.Errorf("%d matrices, %d patches and sets %q are written", len(w.Matrices), len(w.Patches), w.Sets)
+	}
+	steps, repeat := p.Schedule()
+	got, repeats := again.Schedule()
+	if repeat != time.Minute || repeats != repeat || len(got) != len(steps) || !bytes.Equal(again.Encode(), p.Encode()) {
+		t.Fatalf("read back are %d steps, repeated after %s", len(got), repeats)
+	}
+	l, m := p.Links(), again.Links()
+	for i := range steps {
+		if l, _, _, err = p.Change(l, steps[i].Changes); err != nil {
+			t.Fatal(err)
+		}
+		if m, _, _, err = again.Change(m, got[i].Changes); err != nil || !m.Equal(l) || got[i].At != steps[i].At {
+			t.Errorf("step %d (%v) gives\n%s\nwant\n%s", i, err, textOf(p, m), textOf(p, l))
+		}
+	}
+	if !l.Equal(p.Links()) {
+		t.Error("at the end, links are not reset")
 	}
 }
 
@@ -69,7 +132,7 @@ func spoil(t *testing.T, data []byte, change func(w *wirePlan)) []byte {
 }
 
 func FuzzDecode(f *testing.F) {
-	to := lab()
+	to := shaped(f)
 	to.Complete = true
 	p, err := Make(to, []Pnode{{Name: "p1"}, {Name: "p2"}}, Options{})
 	if err != nil {

@@ -29,6 +29,9 @@ func (m *maker) makeLinks() {
 		if err := s.linkRule(r); err != nil {
 			m.problems = append(m.problems, err)
 		}
+		if s.err != nil {
+			return
+		}
 	}
 	if len(m.problems) > 0 || s.out == nil && !s.opened {
 		return
@@ -93,8 +96,8 @@ func (s *shaper) linkRule(r *topo.LinkRule) error {
 
 // matrixRows gives the vnodes of each set of a matrix.
 func (p *Plan) matrixRows(m *topo.Matrix) ([][]rowRange, error) {
-	if n := len(m.Sets); n > program.MaxClasses || len(m.Delay) != n*n {
-		return nil, problem(fmt.Sprintf("use a matrix of %d delays", len(m.Delay)), fmt.Sprintf("it is of %d groups of vnodes, at most %d can be", n, program.MaxClasses), "group nodes")
+	if n := len(m.Sets); n > maxClasses || len(m.Delay) != n*n {
+		return nil, problem(fmt.Sprintf("use a matrix of %d delays", len(m.Delay)), fmt.Sprintf("it is of %d groups of vnodes, at most %d can be", n, maxClasses), "group nodes")
 	}
 	rows := make([][]rowRange, len(m.Sets))
 	for i, set := range m.Sets {

@@ -101,6 +101,7 @@ func BenchmarkChange(b *testing.B) {
 		{"matrix=99x400", large, []topo.Change{{Matrix: matrixOf(99, 400)}}},
 		{"matrix=2700", clusters(2700, 2700, 0), []topo.Change{{Matrix: matrixOf(2700, 1)}}},
 		{"sides/matrix=2700", clusters(2700, 2700, 0), []topo.Change{{Side: topo.SideOut, Nodes: mustParse("peer[1-2700]"), Patch: delay}}},
+		{"batch=1000", large, batch(1000)},
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			p := mustPlan(b, test.topo)
@@ -112,4 +113,16 @@ func BenchmarkChange(b *testing.B) {
 			}
 		})
 	}
+}
+
+// batch is n small changes of sides and pairs.
+func batch(n int) (changes []topo.Change) {
+	for i := range n {
+		c := topo.Change{Side: topo.SideOut, Nodes: nodeset.Of(fmt.Sprintf("peer%d", i+1)), Patch: link.PatchOf(link.Conditions{Loss: float64(i%50) / 1000}, "loss")}
+		if i%2 == 0 {
+			c.Side, c.To = topo.SidePair, mustParse(fmt.Sprintf("peer[%d-%d]", 2*i+100, 2*i+110))
+		}
+		changes = append(changes, c)
+	}
+	return changes
 }

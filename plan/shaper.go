@@ -146,6 +146,14 @@ func (s *shaper) touched(vnodes []rowRange) (classes []int) {
 	for len(s.counts) < len(s.members) {
 		s.counts = append(s.counts, 0)
 	}
+	if len(vnodes) == 1 && vnodes[0].len() == s.plan.Len() {
+		for k, n := range s.members {
+			if s.counts[k] = n; n > 0 {
+				classes = append(classes, k)
+			}
+		}
+		return classes
+	}
 	for _, v := range vnodes {
 		rows := s.vifacesOf(v)
 		if s.class == nil {
@@ -221,13 +229,15 @@ func (s *shaper) cut(vnodes []rowRange) []int {
 	return classes
 }
 
+var maxClasses = program.MaxClasses // less in tests
+
 // room says whether there can be one more class; besides class 0, which may
 // turn out to be nobody's.
 func (s *shaper) room() bool {
-	if len(s.members) <= program.MaxClasses {
+	if len(s.members) <= maxClasses {
 		return true
 	}
-	s.err = tooManyClasses(len(s.members))
+	s.err = tooManyClasses()
 	return false
 }
 
@@ -303,7 +313,7 @@ func (p *Plan) eachShared(a, b int, f func(network int, x, y uint32)) {
 // in which a new class is a row and a column.
 func (s *shaper) fewPairs() int { return min(exceptionsOf+len(s.members)/8, 1024) }
 
-var exceptionsOf = 64 // for tests
+var exceptionsOf = 64 // other in tests
 
 // few says whether a rule is better made of exceptions: its pairs are few, and
 // it would cut classes.

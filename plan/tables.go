@@ -33,8 +33,8 @@ func (s *shaper) finish() (*program.Links, error) {
 
 const makeTables = "make the tables of link conditions"
 
-func tooManyClasses(n int) error {
-	return problem(makeTables, fmt.Sprintf("%d vnodes or groups of vnodes differ in their pairs, at most %d can", n, program.MaxClasses),
+func tooManyClasses() error {
+	return problem(makeTables, fmt.Sprintf("more than %d vnodes or groups of vnodes differ in their pairs", maxClasses),
 		"group nodes: give pairs of groups their conditions")
 }
 
@@ -50,8 +50,8 @@ func tooManyConditions(n int) error {
 
 func limits(l *program.Links) error {
 	switch {
-	case l.Classes > program.MaxClasses:
-		return tooManyClasses(int(l.Classes))
+	case int(l.Classes) > maxClasses:
+		return tooManyClasses()
 	case len(l.Conditions) > program.MaxConditions:
 		return tooManyConditions(len(l.Conditions))
 	case len(l.Pairs) > program.MaxPairs:
