@@ -347,15 +347,28 @@ func plural(n int, one, many string) string {
 // others from being made.
 func makeLinks(e MakeLinks) LinksMade {
 	out := LinksMade{Platform: e.Platform, Next: e.Current, Parts: make([]Made, len(e.Parts))}
+	var sound []int
+	var parts [][]topo.Change
 	for i, part := range e.Parts {
-		out.Parts[i].Err = unknownNodes(e.Plan, part)
-		if out.Parts[i].Err != nil {
+		if out.Parts[i].Err = unknownNodes(e.Plan, part); out.Parts[i].Err == nil {
+			sound, parts = append(sound, i), append(parts, part)
+		}
+	}
+	next, about, err := e.Plan.ChangeParts(e.Current, parts)
+	for k, i := range sound {
+		made := &out.Parts[i]
+		if err == nil {
+			made.Vifaces, made.Pairs = about[k].Vifaces, about[k].Pairs
 			continue
 		}
-		next, vifaces, pairs, err := e.Plan.Change(out.Next, part)
-		if out.Parts[i] = (Made{vifaces, pairs, err}); err == nil {
-			out.Next = next
+		// One by one, to see which of them it is.
+		var changed *program.Links
+		if changed, made.Vifaces, made.Pairs, made.Err = e.Plan.Change(out.Next, parts[k]); made.Err == nil {
+			out.Next = changed
 		}
+	}
+	if err == nil && len(parts) > 0 {
+		out.Next = next
 	}
 	return out
 }
