@@ -2,6 +2,7 @@ package rack
 
 import (
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -66,11 +67,12 @@ func TestHold(t *testing.T) {
 	held(false)
 }
 
-// TestHoldKilled: a rack that is killed, and one that is stopped, with wheels.
+// TestHoldKilled: racks that are killed with packets that they hold are made
+// again with wheels.
 func TestHoldKilled(t *testing.T) {
 	t.Setenv(kernel.HolderVariable, kernel.HolderWheel)
 	p, s := pnode(t)
-	want := shaped(20, 10, 5)
+	want := shaped(20, 10, 300)
 	if _, err := p.Apply(t.Context(), want, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +80,17 @@ func TestHoldKilled(t *testing.T) {
 		found, err := s.Find(t.Context(), "p")
 		if err != nil {
 			t.Fatal(err)
+		}
+		c := found[1].(*Client)
+		probe := &ProbeRequest{Timeout: int64(100 * time.Millisecond)}
+		for i := range 10 {
+			probe.Probes = append(probe.Probes, Probe{ID: uint32(i), From: want.Racks[1].Vnodes[i].Name, To: want.Networks[0].Addr(uint32(i + 1)).String()})
+		}
+		if err := c.Probe(t.Context(), probe, func([]Echo) {}); err != nil {
+			t.Fatal(err)
+		}
+		if st, err := c.Held(t.Context()); err != nil || st.Held == 0 {
+			t.Fatalf("nothing is held: %+v, %v", st, err)
 		}
 		if err := unix.Kill(found[1].Pid(), unix.SIGKILL); err != nil {
 			t.Fatal(err)

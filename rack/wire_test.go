@@ -11,7 +11,7 @@ import (
 // wireShape is the digest of every type that is said on the wire. Where this
 // test fails the wire has changed: raise Wire, unless racks of before still
 // understand all of it and are understood, and note the new digest here.
-const wireShape = "2 91ecd562caea"
+const wireShape = "2 41edb6f8b099"
 
 func TestWireShape(t *testing.T) {
 	var text strings.Builder

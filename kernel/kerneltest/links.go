@@ -175,6 +175,38 @@ func testLinksLost(t *testing.T, p Pnode, shape Shape, kill func(*testing.T, Pno
 	}
 }
 
+// testLinksCancel: wherever a change breaks off, the next one goes on.
+func testLinksCancel(t *testing.T, p Pnode, shape Shape) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	want := shape.Program("a", rand.New(rand.NewPCG(1, 1)))
+	mustApply(t, p, want, nil)
+	for i := range 16 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(20_000))*time.Microsecond)
+		l := []*program.Links{nil, Delays(want, i+1)}[rng.IntN(2)]
+		var err error
+		if rng.IntN(2) == 0 {
+			_, err = p.Apply(ctx, shaped(want, l), nil)
+		} else {
+			_, err = p.Shape(ctx, "a", l, time.Time{})
+		}
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("round %d: %v, want that it was called off", i, err)
+		}
+		if i%4 != 3 {
+			continue
+		}
+		l = []*program.Links{nil, Delays(want, i+1)}[i/4%2]
+		mustApply(t, p, shaped(want, l), nil)
+		mustHold(t, p, "a", l != nil)
+		if r := mustApply(t, p, shaped(want, l), nil); r.Writes != 0 {
+			t.Errorf("round %d: again, %d writes", i, r.Writes)
+		}
+		mustShape(t, p, "a", l, false)
+	}
+	mustMatch(t, p, want)
+}
+
 // mustShape changes conditions, and checks whether that made a difference.
 func mustShape(t *testing.T, p Pnode, platform string, l *program.Links, differs bool) {
 	t.Helper()

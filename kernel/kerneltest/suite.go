@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t *testing.T) Pnode, o Options) {
 	t.Run("cancel", func(t *testing.T) { testCancel(t, open(t), first) })
 	t.Run("invalid", func(t *testing.T) { testInvalid(t, open(t), first) })
 	t.Run("links-at", func(t *testing.T) { testLinksAt(t, open(t), first) })
+	t.Run("links-cancel", func(t *testing.T) { testLinksCancel(t, open(t), first) })
 	t.Run("links-invalid", func(t *testing.T) { testLinksInvalid(t, open(t), first) })
 	if o.KillRack != nil {
 		t.Run("lost", func(t *testing.T) { testLost(t, open(t), first, o.KillRack) })
