@@ -17,11 +17,13 @@ func (a *accuracy) scale() int {
 	return pick(a, 40000, 1000)
 }
 
-// The delays between which the change goes.
+// The delays between which the change goes: so far apart that a frame that is
+// late under the one is not taken for one under the other.
 const (
 	beforeChange = 20 * time.Millisecond
-	afterChange  = 60 * time.Millisecond
-	changeLeeway = 10 * time.Millisecond // of a probe that was sent under one of them
+	afterChange  = 120 * time.Millisecond
+	changeEarly  = time.Millisecond // how early and late a probe may be
+	changeLate   = 60 * time.Millisecond
 )
 
 // changeTable changes the delay of what all vnodes send, while datagrams go
@@ -136,7 +138,7 @@ func (a *accuracy) changeOnce(ctx context.Context, platform string, r *ring, fro
 // classify sorts one-way probes, in the order in which they were sent.
 func classify(q *shots, from, to time.Duration) (neither, stale, lost int, begun bool) {
 	near := func(took int64, d time.Duration) bool {
-		return took > int64(d)-int64(changeLeeway) && took < int64(d)+int64(changeLeeway)
+		return took > int64(d-changeEarly) && took < int64(d+changeLate)
 	}
 	for i, r := range q.Received {
 		took := r - q.Sent[i]

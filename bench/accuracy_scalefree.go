@@ -16,6 +16,9 @@ import (
 // beside the sum of the delays on the shortest way.
 func scaleFreeTable(ctx context.Context, a *accuracy) error {
 	for i, elements := range pick(a, []int{1000, 2000, 4000}, []int{300}) {
+		if a.N > 0 && elements > 3*a.N/2 {
+			continue // two thirds of them are vnodes
+		}
 		kollaps := pick(a, []float64{0.026, 0.038, 0.072}, []float64{0.026})[i]
 		if err := a.scaleFree(ctx, elements, kollaps); err != nil {
 			return fmt.Errorf("%d elements: %w", elements, err)

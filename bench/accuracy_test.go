@@ -105,7 +105,7 @@ func TestClassify(t *testing.T) {
 		}
 		switch i {
 		case 50:
-			took = 40 * time.Millisecond
+			took = 100 * time.Millisecond
 		case 70:
 			took = beforeChange
 		}

@@ -42,7 +42,11 @@ func (p Peer) lend() (*PeerResult, error) {
 
 // borrow receives the socket that a peer in another vnode lends.
 func (p Peer) borrow() (int, error) {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: p.Path, Net: "unix"})
+	var conn *net.UnixConn
+	err := patiently(func() (err error) {
+		conn, err = net.DialUnix("unix", nil, &net.UnixAddr{Name: p.Path, Net: "unix"})
+		return err
+	})
 	if err != nil {
 		return -1, err
 	}

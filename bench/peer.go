@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -94,12 +95,24 @@ func (p Peer) socket(kind int, server bool) (int, error) {
 	if server {
 		err = unix.Bind(fd, addr)
 	} else {
-		err = unix.Connect(fd, addr)
+		err = patiently(func() error { return unix.Connect(fd, addr) })
 	}
 	if err != nil {
 		return -1, fmt.Errorf("%s: %w", p.Addr, err)
 	}
 	return fd, nil
+}
+
+// patiently repeats a connection that is refused: on a busy machine, the other
+// end may not have begun to listen.
+func patiently(connect func() error) (err error) {
+	for range 100 {
+		if err = connect(); !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
 }
 
 func send(fd int, b []byte) (int, error) { return rawIO(unix.SYS_WRITE, fd, b) }
