@@ -8,6 +8,7 @@ type grid struct {
 	n, stride int
 	words     []program.PairWord // from class i to class j: at i*stride + j
 	stamps    []uint32           // by which step each was written last; nil if that does not matter
+	written   bool               // not all are 0
 }
 
 func newGrid(classes int) grid {
@@ -25,7 +26,7 @@ func (g *grid) stampAt(from, to int) uint32 {
 
 func (g *grid) set(from, to int, w program.PairWord, step uint32) {
 	at := from*g.stride + to
-	g.words[at] = w
+	g.words[at], g.written = w, true
 	if g.stamps != nil {
 		g.stamps[at] = step
 	}
@@ -56,7 +57,9 @@ func (g *grid) split(class int) int {
 	if g.n == g.stride {
 		g.reserve(min(2*g.n+8, max(program.MaxClasses+1, g.n+1)))
 	}
-	double(g.words, g.n, g.stride, class)
+	if g.written {
+		double(g.words, g.n, g.stride, class)
+	}
 	if g.stamps != nil {
 		double(g.stamps, g.n, g.stride, class)
 	}

@@ -126,3 +126,29 @@ func batch(n int) (changes []topo.Change) {
 	}
 	return changes
 }
+
+// BenchmarkUniform plans a million vnodes of one profile, and says what that
+// takes.
+func BenchmarkUniform(b *testing.B) {
+	t := flat(*benchVnodes)
+	t.Vnodes[0].Vifaces[0].Out = &link.Conditions{Delay: 20 * time.Millisecond, Rate: 10_000_000}
+	p := mustPlan(b, t)
+	b.Run("forecast", func(b *testing.B) {
+		for b.Loop() {
+			p.Forecast()
+		}
+	})
+	b.Run("change", func(b *testing.B) {
+		changes := []topo.Change{{Side: topo.SideOut, Nodes: p.Nodes(), Patch: link.PatchOf(link.Conditions{Delay: time.Second}, "delay")}}
+		for b.Loop() {
+			if _, _, _, err := p.Change(p.Links(), changes); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encode", func(b *testing.B) {
+		for b.Loop() {
+			b.ReportMetric(float64(len(p.Encode())), "B")
+		}
+	})
+}

@@ -73,13 +73,13 @@ func (s *sharing) change(c *topo.Change) wireChange {
 		if err != nil {
 			panic(fmt.Sprintf("encode plan: %v", err)) // plain data always encodes
 		}
-		w.Patch = number1(s.patches, string(data), func() { s.Patches = append(s.Patches, data) })
+		w.Patch = numbered(s.patches, string(data), func() { s.Patches = append(s.Patches, data) })
 	}
 	return w
 }
 
-// number1 gives the number of a key, from 1 on; add is called for a new one.
-func number1(numbers map[string]uint32, key string, add func()) uint32 {
+// numbered gives the number of a key, from 1 on; add is called for a new one.
+func numbered(numbers map[string]uint32, key string, add func()) uint32 {
 	if numbers[key] == 0 {
 		add()
 		numbers[key] = uint32(len(numbers) + 1)
@@ -93,7 +93,7 @@ func (s *sharing) set(set *nodeset.Set) uint32 {
 	}
 	if s.known[set] == 0 {
 		text := set.String()
-		s.known[set] = number1(s.sets, text, func() { s.Sets = append(s.Sets, text) })
+		s.known[set] = numbered(s.sets, text, func() { s.Sets = append(s.Sets, text) })
 	}
 	return s.known[set]
 }
@@ -116,7 +116,7 @@ func (s *sharing) matrix(m *topo.Matrix) uint32 {
 	for _, d := range m.Delay {
 		w.Delay = binary.AppendVarint(w.Delay, int64(d))
 	}
-	s.knownMatrix[m] = number1(s.matrices, fmt.Sprintf("%d %s%s", len(key), key, w.Delay), func() { s.Matrices = append(s.Matrices, w) })
+	s.knownMatrix[m] = numbered(s.matrices, fmt.Sprintf("%d %s%s", len(key), key, w.Delay), func() { s.Matrices = append(s.Matrices, w) })
 	return s.knownMatrix[m]
 }
 

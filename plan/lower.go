@@ -197,6 +197,9 @@ func shortDelay(w program.PairWord, exact time.Duration) time.Duration {
 // Asked gives what was asked for where l has a condition, as text says it
 // best.
 func Asked(l *program.Links, c program.Condition) link.Conditions {
+	if l == nil {
+		l = &program.Links{}
+	}
 	t := newConditions(&program.Links{Tables: l.Tables, Traces: l.Traces})
 	asked := t.raise(c)
 	if w, ok := program.WordOfDelay(c.Delay); ok && c == (program.Condition{Delay: time.Duration(w) * program.DelayUnit}) {

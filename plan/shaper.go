@@ -109,6 +109,7 @@ func (s *shaper) open() {
 	if s.base == nil {
 		return
 	}
+	s.grid.written = n > 1
 	for i := 1; i < n; i++ {
 		copy(s.grid.words[i*n+1:], s.base.Matrix[(i-1)*(n-1):i*(n-1)])
 	}
