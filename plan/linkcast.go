@@ -95,21 +95,26 @@ func tablesSize(l *program.Links, vifaces int) uint64 {
 // String is the forecast of links for people.
 func (f *LinkForecast) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "links: conditions on %s", count(f.Vifaces, "viface"))
-	if f.Classes > 0 {
-		classes := "classes"
-		if f.Classes == 1 {
-			classes = "class"
-		}
-		fmt.Fprintf(&b, ", pairs of %d %s", f.Classes, classes)
+	var parts []string
+	if f.Vifaces > 0 {
+		parts = append(parts, "conditions on "+count(f.Vifaces, "viface"))
+	}
+	if f.Classes == 1 {
+		parts = append(parts, "pairs of 1 class")
+	} else if f.Classes > 0 {
+		parts = append(parts, fmt.Sprintf("pairs of %d classes", f.Classes))
 	}
 	if f.Exceptions > 0 {
-		fmt.Fprintf(&b, ", %s", count(f.Exceptions, "single pair"))
+		parts = append(parts, count(f.Exceptions, "single pair"))
 	}
 	if f.Steps > 0 {
-		fmt.Fprintf(&b, ", %s of a schedule", count(f.Steps, "step"))
+		parts = append(parts, count(f.Steps, "step")+" of a schedule")
 	}
-	fmt.Fprintf(&b, "; %s of tables on each pnode\n", size(f.Tables))
+	fmt.Fprintf(&b, "links: %s", strings.Join(parts, ", "))
+	if f.Tables > 0 {
+		fmt.Fprintf(&b, "; %s of tables on each pnode", size(f.Tables))
+	}
+	b.WriteString("\n")
 	for _, s := range f.Conditions {
 		what := map[string]string{"out": "out of " + count(s.Count, "viface"), "in": "into " + count(s.Count, "viface"), "pair": "between " + count(s.Count, "pair")}[s.Side]
 		fmt.Fprintf(&b, "  %s: %s\n", what, s.Asked)

@@ -311,10 +311,11 @@ func (p *Plan) eachShared(a, b int, f func(network int, x, y uint32)) {
 
 // fewPairs is up to how many pairs a rule makes exceptions rather than cutting
 // classes: an exception takes about as much memory as 16 words of the matrix,
-// in which a new class is a row and a column.
+// in which a new class is a row and a column; and it takes a look-up of each
+// frame's time.
 func (s *shaper) fewPairs() int { return min(exceptionsOf+len(s.members)/8, 1024) }
 
-var exceptionsOf = 64 // other in tests
+var exceptionsOf = 4 // other in tests
 
 // few says whether a rule is better made of exceptions: its pairs are few, and
 // it would cut classes.
