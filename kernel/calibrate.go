@@ -199,7 +199,9 @@ func (s *scratch) build(ctx context.Context, holder string) error {
 	}
 	var problems []program.Problem
 	if holder == HolderWheel {
-		problems = wheels(ctx, racks, &HoldSpec{}, fresh)
+		if problems, err = wheels(ctx, racks, &HoldSpec{}, fresh); err != nil {
+			return err
+		}
 	}
 	// Nothing is subtracted: it is what is to be found out.
 	shaping := &fabric.Shaping{Links: s.want.Links, Holder: new(Pnode).holderLinks(holder)}

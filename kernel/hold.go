@@ -123,24 +123,39 @@ const rackPatience = 3 * time.Second
 
 // wheels has every rack's wheel as it is wanted; on a fresh device, in the
 // place of one that stood on another. What a rack refuses is a problem.
-func wheels(ctx context.Context, racks map[uint32]Rack, want *HoldSpec, fresh map[uint32]bool) []program.Problem {
+func wheels(ctx context.Context, racks map[uint32]Rack, want *HoldSpec, fresh map[uint32]bool) ([]program.Problem, error) {
 	var problems []program.Problem
 	for index, r := range racks {
-		err := func() error {
-			ctx, cancel := context.WithTimeout(ctx, rackPatience)
-			defer cancel()
-			if want != nil && fresh[index] {
-				if err := r.Hold(ctx, nil); err != nil {
-					return err
-				}
-			}
-			return r.Hold(ctx, want)
-		}()
+		var err error
+		if want != nil && fresh[index] {
+			err = holdIn(ctx, r, nil)
+		}
+		if err == nil {
+			err = holdIn(ctx, r, want)
+		}
+		if over := ended(ctx); over != nil {
+			return problems, over
+		}
 		if err != nil {
 			problems = append(problems, problemOf(int32(index), "", fmt.Sprintf("hold packets in rack %d", index), err))
 		}
 	}
-	return problems
+	return problems, nil
+}
+
+// ended is ctx.Err, a moment earlier: deadlines of sockets pass before those of
+// contexts are noticed.
+func ended(ctx context.Context) error {
+	if end, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(end) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
+func holdIn(ctx context.Context, r Rack, want *HoldSpec) error {
+	ctx, cancel := context.WithTimeout(ctx, rackPatience)
+	defer cancel()
+	return r.Hold(ctx, want)
 }
 
 // held asks a rack what its wheel has done, and does not wait for ever.

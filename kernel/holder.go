@@ -236,10 +236,14 @@ func (h *making) pairs() error {
 			return err
 		}
 	}
+	// Whichever end comes up last can send at once, the other when the kernel
+	// finds the time: that is to be the one by which frames are sent.
 	b.Reset()
-	for name := range h.wanted() {
-		if l, ok := h.links[name]; ok {
-			bringUp(&b, &l, h.ipv6)
+	for _, second := range []bool{true, false} {
+		for name, e := range h.wanted() {
+			if l, ok := h.links[name]; ok && (e.peer == "") == second {
+				bringUp(&b, &l, h.ipv6)
+			}
 		}
 	}
 	h.writes += b.Len()

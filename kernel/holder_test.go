@@ -115,7 +115,7 @@ func damages(kind string) []string {
 func holderText(t *testing.T, p *kernel.Pnode, platform string) string {
 	t.Helper()
 	return inSpine(t, p, platform, `
-		ip -o link | grep -E ': (h[0-9]+|sh[01]|cut1?)[@:]' | sed -e 's/ link\/.*//' -e 's/qlen.*//' -e 's/state [A-Z]*//' | sort -n
+		ip -o link | grep -E ': (h[0-9]+|sh[01]|cut1?)[@:]' | sed -e 's/ link\/.*//' -e 's/qlen.*//' -e 's/state [A-Z]*//' -e 's/NO-CARRIER,//' | sort -n
 		ethtool -k cut 2>&1 | grep -E '^(tx-checksumming|scatter-gather|tcp-seg|generic-seg|tx-udp-seg)' | sed 's/cut//'
 		tc qdisc show dev sh0 2>/dev/null | grep -o 'fq.*limit [0-9]*p flow_limit [0-9]*p'
 		for i in cut cut1; do cat /proc/sys/net/ipv6/conf/$i/addr_gen_mode 2>/dev/null; done; true`)

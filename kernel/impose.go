@@ -34,9 +34,12 @@ func (p *Pnode) impose(ctx context.Context, s *spine, want *program.Program, rac
 	}
 	switch {
 	case kind == HolderWheel:
-		problems = wheels(ctx, alive, &HoldSpec{}, fresh)
+		problems, err = wheels(ctx, alive, &HoldSpec{}, fresh)
 	case wheeled: // of a change of holders that broke off
-		problems = wheels(ctx, alive, nil, nil)
+		problems, err = wheels(ctx, alive, nil, nil)
+	}
+	if err != nil {
+		return writes, problems, err
 	}
 	n, err := p.forward(ctx, s, want, racks)
 	return writes + n, problems, err
@@ -76,8 +79,12 @@ func (p *Pnode) unhold(ctx context.Context, s *spine, racks map[uint32]Rack) (wr
 		return 0, err
 	}
 	if s.hasWheels() {
-		for _, q := range wheels(ctx, racks, nil, nil) {
-			err = errors.Join(err, &q)
+		problems, called := wheels(ctx, racks, nil, nil)
+		if called != nil {
+			return 0, called
+		}
+		for i := range problems {
+			err = errors.Join(err, &problems[i])
 		}
 	}
 	writes, gone := s.removeHolder()
