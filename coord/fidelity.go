@@ -357,11 +357,11 @@ func Unmet(l *program.Links, calibration *program.Calibration) []string {
 	}
 	var out []string
 	say := func(what string, d time.Duration) {
-		out = append(out, fmt.Sprintf("%s is asked of %s, and the path of this machine takes %v by itself", d, what, base.Round(time.Microsecond)))
+		out = append(out, fmt.Sprintf("%s: a delay of %v is asked, and the path of this machine takes %v by itself", what, d, base.Round(100*time.Nanosecond)))
 	}
 	for i := range l.Conditions {
 		if d := l.Conditions[i].Delay; d > 0 && d < base {
-			say("links", d)
+			say("links that are "+asked(l, l.Conditions[i]), d)
 		}
 	}
 	least := time.Duration(0)
@@ -375,7 +375,7 @@ func Unmet(l *program.Links, calibration *program.Calibration) []string {
 		}
 	}
 	if pairs > 0 {
-		say(plural(pairs, "pair of classes", "pairs of classes")+", at least", least)
+		say(plural(pairs, "pair of classes", "pairs of classes")+" at least", least)
 	}
 	return out
 }

@@ -37,6 +37,7 @@ type playing struct {
 	steps  int // that were made
 	missed int // that were made along with a later one, at its time
 	failed int
+	noted  time.Time // last event about a step
 }
 
 // due is a step whose time has come.
@@ -182,9 +183,8 @@ func (m *Machine) playAsked(e *PlayAsked) {
 
 // noteStep makes the steps of a batch known, but not each of very many.
 func (m *Machine) noteStep(p *platform, s *playing, b *batch, late time.Duration) {
-	l := &p.links
-	if m.now.Sub(l.noted) >= noteEvery || s.over() {
-		l.noted = m.now
+	if m.now.Sub(s.noted) >= noteEvery || s.over() {
+		s.noted = m.now
 		d := b.steps[len(b.steps)-1]
 		m.note("step", p.name, fmt.Sprintf("step %d of %d of %s is in force, %v late", d.number+1, len(s.Steps), s.File, late.Round(time.Microsecond)))
 	}
