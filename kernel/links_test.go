@@ -201,8 +201,8 @@ func TestShapeCalledOff(t *testing.T) {
 	mustApply(t, p, want)
 	change(t, p, "ping", kerneltest.Delays(want, 10))
 	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-		_, err := p.Shape(ctx, "ping", kerneltest.Delays(want, 70), time.Now().Add(40*time.Millisecond))
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Millisecond)
+		_, err := p.Shape(ctx, "ping", kerneltest.Delays(want, 70), time.Now().Add(48*time.Millisecond))
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("called off: %v", err)

@@ -46,6 +46,7 @@ func (p *Pnode) Shape(ctx context.Context, platform string, l *program.Links, at
 // tables.
 func (p *Pnode) shape(ctx context.Context, platform string, l *program.Links, at time.Time) (*program.Shaped, error) {
 	k := p.linker(platform)
+	armed := time.Duration(0) // how long it took to make tables that say nothing
 	for try := 0; ; try++ {
 		if !at.IsZero() {
 			if err := sleepUntil(ctx, at.Add(-k.lead())); err != nil {
@@ -56,11 +57,14 @@ func (p *Pnode) shape(ctx context.Context, platform string, l *program.Links, at
 		err := k.use(ctx, false, func() error { return k.change(ctx, p, platform, l, at, shaped) })
 		switch plain := errors.Is(err, fabric.ErrPlain) || errors.Is(err, errNeverShaped); {
 		case plain && l == nil, err == nil:
+			shaped.Took += armed
 			return shaped, nil
 		case plain && try == 0:
 			// The tables are made of the size they need, and say nothing until
 			// the moment comes.
+			start := time.Now()
 			_, err = p.arm(ctx, platform, muted(l))
+			armed = time.Since(start)
 		case errors.Is(err, fabric.ErrRoom) && try < 2:
 			start := time.Now()
 			shaped.Entries, err = p.arm(ctx, platform, l)
