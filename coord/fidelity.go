@@ -145,14 +145,14 @@ func (m *measuring) measure(ctx context.Context, duration time.Duration) {
 }
 
 // result compares what was asked with what was measured.
-func (m *measuring) result(began time.Time, before, after []program.LinkStats) *api.Fidelity {
+func (m *measuring) result(began time.Time, before, after []*program.LinkStats) *api.Fidelity {
 	out := &api.Fidelity{Pairs: len(m.pairs), Seconds: time.Since(began).Seconds(), Pnodes: during(before, after), Rows: []api.FidelityRow{}}
 	var calibration *program.Calibration
-	for i := range after {
-		if after[i].Calibration != nil {
-			calibration = after[i].Calibration
+	for _, s := range out.Pnodes {
+		if s.Calibration != nil {
+			calibration = s.Calibration
 		}
-		for _, o := range after[i].Overloads {
+		for _, o := range s.Overloads {
 			if !o.To.Before(began) {
 				out.Overloads = append(out.Overloads, o)
 			}
@@ -186,7 +186,7 @@ func (m *measuring) result(began time.Time, before, after []program.LinkStats) *
 		late = added(late, s.Lateness)
 	}
 	out.Lateness = lateness(late, worstOf(late))
-	out.Problems = Unmet(m.force.links, calibration)
+	out.Problems = unmet(m.force.links, calibration)
 	if m.force.links != nil && calibration == nil {
 		out.Problems = append(out.Problems, "what the machine's own path costs is not known, so it is not subtracted")
 	}
@@ -301,21 +301,24 @@ func quantiles(values []float64) (q api.Quantiles) {
 }
 
 // during gives what pnodes say after something, with counts of that time only.
-func during(before, after []program.LinkStats) []program.LinkStats {
-	out := slices.Clone(after)
-	for i := range out {
-		if len(before) != len(after) {
-			continue // one of them did not answer: who is who is not known
+func during(before, after []*program.LinkStats) []program.LinkStats {
+	var out []program.LinkStats
+	for i, s := range after {
+		if s == nil {
+			continue
 		}
-		was := &before[i]
-		out[i].Lateness = less(out[i].Lateness, was.Lateness)
-		out[i].Lost -= min(was.Lost, out[i].Lost)
-		out[i].Counters = slices.Clone(out[i].Counters)
-		for k := range out[i].Counters {
-			if k < len(was.Counters) && was.Counters[k].Name == out[i].Counters[k].Name {
-				out[i].Counters[k].Packets -= min(was.Counters[k].Packets, out[i].Counters[k].Packets)
+		now := *s
+		if was := before[i]; was != nil {
+			now.Lateness = less(s.Lateness, was.Lateness)
+			now.Lost -= min(was.Lost, s.Lost)
+			now.Counters = slices.Clone(s.Counters)
+			for k := range now.Counters {
+				if k < len(was.Counters) && was.Counters[k].Name == now.Counters[k].Name {
+					now.Counters[k].Packets -= min(was.Counters[k].Packets, now.Counters[k].Packets)
+				}
 			}
 		}
+		out = append(out, now)
 	}
 	return out
 }
@@ -348,9 +351,9 @@ func worstOf(counts []uint64) time.Duration {
 	return 0
 }
 
-// Unmet says what is asked of links and cannot be met where the path itself
+// unmet says what is asked of links and cannot be met where the path itself
 // takes longer, as far as that is known.
-func Unmet(l *program.Links, calibration *program.Calibration) []string {
+func unmet(l *program.Links, calibration *program.Calibration) []string {
 	base := calibration.Base()
 	if l == nil || base <= 0 {
 		return nil

@@ -76,12 +76,8 @@ func (c *Coordinator) Platform(ctx context.Context, name string) (*api.Platform,
 
 // addLinks adds what the pnodes know of conditions, where there are some.
 func (c *Coordinator) addLinks(ctx context.Context, v *api.Platform, at []string) {
-	if v.Links == nil {
-		return
-	}
-	for _, s := range c.linkStats(ctx, v.Name, at) {
-		v.Links.Holder = s.Holder
-		v.Links.Overload = append(v.Links.Overload, s.Overloads...)
+	if v.Links != nil {
+		addStats(v.Links, c.linkStats(ctx, v.Name, at))
 	}
 }
 

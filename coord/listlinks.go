@@ -83,22 +83,19 @@ func (c *Coordinator) Links(ctx context.Context, platform, nodes, to string) (*a
 	if f.state.Schedule != nil {
 		out.Step = f.state.Schedule.Next
 	}
-	for _, s := range c.linkStats(ctx, platform, f.pnodes) {
-		out.State.Holder = s.Holder
-		out.State.Overload = append(out.State.Overload, s.Overloads...)
-	}
+	addStats(&out.State, c.linkStats(ctx, platform, f.pnodes))
 	return out, nil
 }
 
 var sideNames = map[topo.Side]string{topo.SideOut: "out", topo.SideIn: "in", topo.SideOut | topo.SideIn: "both", topo.SidePair: "pair"}
 
-// linkStats asks the pnodes of a platform how true its links are, as far as
-// they answer.
-func (c *Coordinator) linkStats(ctx context.Context, platform string, pnodes []string) []program.LinkStats {
+// linkStats asks the pnodes of a platform how true its links are. It gives an
+// answer for each, nil for who gives none.
+func (c *Coordinator) linkStats(ctx context.Context, platform string, pnodes []string) []*program.LinkStats {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	var mu sync.Mutex
-	var out []program.LinkStats
+	out := make([]*program.LinkStats, len(pnodes))
 	each(pnodes, func(pnode string) {
 		s, err := bus.Request[bus.Platform, program.LinkStats](ctx, c.Conn, bus.SubjectOf(pnode, "links"), bus.Platform{Name: platform})
 		if err != nil {
@@ -107,9 +104,19 @@ func (c *Coordinator) linkStats(ctx context.Context, platform string, pnodes []s
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		out = append(out, s)
+		out[slices.Index(pnodes, pnode)] = &s
 	})
 	return out
+}
+
+// addStats adds what pnodes say to the state of links.
+func addStats(to *api.LinkState, stats []*program.LinkStats) {
+	for _, s := range stats {
+		if s != nil {
+			to.Holder = s.Holder
+			to.Overload = append(to.Overload, s.Overloads...)
+		}
+	}
 }
 
 // asked writes a condition as settings.

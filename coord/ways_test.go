@@ -87,10 +87,10 @@ func TestApplied(t *testing.T) {
 		}
 	}
 	l := &program.Links{Conditions: []program.Condition{{Delay: 5 * time.Microsecond}, {Delay: time.Second}}, Classes: 1, Matrix: []program.PairWord{100}}
-	if got := Unmet(l, c); len(got) != 2 {
+	if got := unmet(l, c); len(got) != 2 {
 		t.Errorf("unmet: %q", got)
 	}
-	if got := Unmet(l, nil); got != nil {
+	if got := unmet(l, nil); got != nil {
 		t.Errorf("unmet, where nothing is known of the path: %q", got)
 	}
 }

@@ -195,3 +195,79 @@ func TestEvents(t *testing.T) {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
 }
+
+// TestLinks: conditions are remembered beside the plan that they belong to,
+// and not with any other.
+func TestLinks(t *testing.T) {
+	dir := t.TempDir()
+	s, _, end := open(t, dir)
+	put(t, s, "a", 3)
+	put(t, s, "b", 3)
+	put(t, s, "c", 3)
+	began := time.Unix(5, 6).UTC()
+	for _, name := range []string{"a", "b", "c"} {
+		l := &store.Links{Force: []byte(name), Changes: 4, Schedule: &store.Schedule{File: "f", Played: true, Began: began, Boot: "boot", Uptime: time.Hour, Round: 1, Next: 2}}
+		if err := s.PutLinks(t.Context(), name, l, []byte("played")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.PutLinks(t.Context(), name, l, nil); err != nil { // the source stays
+			t.Fatal(err)
+		}
+	}
+	if err := s.PutLinks(t.Context(), "none", &store.Links{}, nil); err == nil {
+		t.Error("links of no platform are remembered")
+	}
+	put(t, s, "b", 4)                                       // another plan
+	if err := s.ForgetLinks(t.Context(), "c"); err != nil { // the plan's again
+		t.Fatal(err)
+	}
+	end()
+	s, c, _ := open(t, dir)
+	platforms, problems := s.Platforms(t.Context())
+	for _, err := range problems {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	a := platforms[0].Links
+	if a == nil || string(a.Force) != "a" || a.Changes != 4 || string(a.Played) != "played" || *a.Schedule != (store.Schedule{File: "f", Played: true, Began: began, Boot: "boot", Uptime: time.Hour, Round: 1, Next: 2}) {
+		t.Errorf("read back: %+v", a)
+	}
+	if platforms[1].Links != nil || platforms[2].Links != nil {
+		t.Errorf("links of another plan: %+v; forgotten ones: %+v", platforms[1].Links, platforms[2].Links)
+	}
+	if err := s.Forget(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	objects, err := c.Objects(t.Context(), "plans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := objects.Names(t.Context())
+	if err != nil || slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, "links") || strings.HasPrefix(name, "a/") }) {
+		t.Errorf("left: %q, %v", names, err)
+	}
+}
+
+// TestFiles: what a topology refers to is remembered with it.
+func TestFiles(t *testing.T) {
+	s, _, _ := open(t, t.TempDir())
+	text := source("a", 3)
+	files := map[string][]byte{"x/y": []byte("1\n"), "z": {0, 255}}
+	r := &store.Record{Name: "a", Digest: store.Digest(text, files)}
+	if err := s.PutPlan(t.Context(), r, text, files, planOf(t, text)); err != nil {
+		t.Fatal(err)
+	}
+	got, back, err := s.Source(t.Context(), "a")
+	if err != nil || got != text || len(back) != 2 || string(back["x/y"]) != "1\n" || string(back["z"]) != "\x00\xff" {
+		t.Errorf("read back: %q, %q, %v", got, back, err)
+	}
+	seen := map[string]bool{}
+	for _, other := range []map[string][]byte{nil, {}, {"z": nil}, {"z": {0}}, {"y": {0}}, {"z": {0}, "y": nil}, {"z": nil, "y": {0}}} {
+		d := store.Digest(text, other)
+		if seen[d] && len(other) > 0 {
+			t.Errorf("%q has the digest of another", other)
+		}
+		seen[d] = true
+	}
+}

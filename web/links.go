@@ -53,7 +53,7 @@ func fewFiles(w http.ResponseWriter, files map[string][]byte) bool {
 		n += len(b)
 	}
 	if n > maxFiles {
-		fail(w, &api.Error{Kind: program.KindInvalid, Message: "the files that are referred to have more than 32 MiB", Remedy: "divide them over several schedules"})
+		fail(w, &api.Error{Kind: program.KindInvalid, Message: "the files that are referred to have more than 256 MiB together", Remedy: "use coarser ones"})
 	}
 	return n <= maxFiles
 }

@@ -18,12 +18,12 @@ import (
 )
 
 // maxSource is the greatest length of a topology file, maxFiles that of all
-// files together that it refers to, and maxBody that of a request that carries
-// them: JSON may take twice as much for a text, and a third
-// more for a file.
+// files together that it refers to, both as package topo has them, and maxBody
+// that of a request that carries them: JSON may take twice as much for a text,
+// and a third more for a file.
 const (
 	maxSource = 16 << 20
-	maxFiles  = 32 << 20
+	maxFiles  = 256 << 20
 	maxBody   = 2*maxSource + 3*maxFiles/2 + 1<<20
 )
 
@@ -216,6 +216,10 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) {
 
 // decode reads the body of a request, or refuses it.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) bool {
+	if r.ContentLength > limit {
+		fail(w, &api.Error{Kind: program.KindInvalid, Message: fmt.Sprintf("the request has %d MiB, which is too large: at most %d are read", r.ContentLength>>20, limit>>20)})
+		return false
+	}
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(v)
 	if err != nil {
 		fail(w, &api.Error{Kind: program.KindInvalid, Message: "read request: " + err.Error()})

@@ -32,6 +32,9 @@ func TestGuard(t *testing.T) {
 	handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/late", nil))
 }
 
+// tooLarge stands for a body that nobody wants to make.
+const tooLarge = `{"source": "so much"}`
+
 // TestUnknown: what the interface does not have is refused, with or without
 // a coordinator.
 func TestUnknown(t *testing.T) {
@@ -47,9 +50,19 @@ func TestUnknown(t *testing.T) {
 		{"POST", "/v1/platforms", `{"source": 7}`, http.StatusBadRequest},
 		{"POST", "/v1/platforms/x/exec", `{`, http.StatusBadRequest},
 		{"POST", "/v1/platforms/x/check", ``, http.StatusBadRequest},
+		{"PATCH", "/v1/platforms/x/links", `{"set": "delay"}`, http.StatusBadRequest},
+		{"PATCH", "/v1/platforms/x/links", `{"at": "soon"}`, http.StatusBadRequest},
+		{"POST", "/v1/platforms/x/links", `{}`, http.StatusMethodNotAllowed},
+		{"POST", "/v1/platforms/x/schedule", `[]`, http.StatusBadRequest},
+		{"POST", "/v1/platforms/x/fidelity", `{"pairs": -1.5}`, http.StatusBadRequest},
+		{"POST", "/v1/platforms", tooLarge, http.StatusBadRequest},
 	} {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body)))
+		r := httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body))
+		if tt.body == tooLarge {
+			r.ContentLength = maxBody + 1
+		}
+		h.ServeHTTP(w, r)
 		if w.Code != tt.status {
 			t.Errorf("%s %s: %d, want %d (%s)", tt.method, tt.path, w.Code, tt.status, w.Body)
 		}

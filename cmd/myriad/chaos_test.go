@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	chaosRounds = flag.Int("chaos.rounds", 8, "SIGKILLs at random moments of up, exec, check and down")
+	chaosRounds = flag.Int("chaos.rounds", 8, "SIGKILLs at random moments of up, exec, check, link and down")
 	chaosSeed   = flag.Uint64("chaos.seed", 1, "seed of the moments")
 )
 
@@ -146,6 +146,7 @@ func newChaos(t *testing.T) *chaos {
 		{"edit", up, []string{"up", edited}},
 		{"exec", up, []string{"exec", "-p", "chaos", "*", "--", "sh", "-c", daemonise}},
 		{"check", up, []string{"check", "-p", "chaos", "--pairs", "200"}},
+		{"link", up, []string{"link", "set", "-p", "chaos", "peer*", "delay=5ms", "loss=0.1%"}},
 		{"down", up, []string{"down", "chaos"}},
 	}
 	for _, op := range c.ops { // the first of them waits for a daemon; so does every up that follows a down

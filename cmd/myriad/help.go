@@ -19,6 +19,8 @@ with its own network stack, from one topology file. From nothing to nothing:
   sudo myriad check                      do the vnodes reach each other?
   sudo myriad exec 'peer[1-9]' -- uname  run a command on some, or on all ('*')
   sudo myriad shell peer1                look around in one
+  sudo myriad link set peer1 delay=20ms  change a condition of its link
+  sudo myriad fidelity                   are the links as they were asked to be?
   sudo myriad up platform.yaml           after an edit: makes the difference only
   sudo myriad down                       remove it
   sudo myriad verify-clean               prove that nothing is left

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"myriad/coord"
 	"myriad/kernel"
 	"myriad/plan"
 	"myriad/program"
@@ -64,16 +63,15 @@ func (a *app) plan(file string, opts planOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := plan.Make(t, opts.machines(), plan.Options{})
+	p, err := plan.Make(t, opts.machines(a.stateDir), plan.Options{})
 	if err != nil {
 		return err
 	}
 	f := p.Forecast()
-	unmet := a.unmet(p, &opts)
 	if a.json() {
-		err = a.printPlanJSON(p, f, unmet, opts.show)
+		err = a.printPlanJSON(p, f, opts.show)
 	} else {
-		err = a.printPlan(p, f, unmet, opts.show)
+		err = a.printPlan(p, f, opts.show)
 	}
 	if err != nil {
 		return err
@@ -91,9 +89,11 @@ const (
 	maxMemory = 18e9
 )
 
-// machines are the pnodes to plan for.
-func (o *planOptions) machines() []plan.Pnode {
+// machines are the pnodes to plan for. What the path of this one costs is kept
+// in its state directory.
+func (o *planOptions) machines(stateDir string) []plan.Pnode {
 	one := thisPnode()
+	one.Calibration = kernel.LoadCalibration(stateDir)
 	if o.cpus > 0 {
 		one.CPUs = o.cpus
 	}
@@ -126,36 +126,23 @@ func thisPnode() plan.Pnode {
 	return n
 }
 
-// unmet says what the file asks of links and this machine cannot do, as far as
-// was measured here.
-func (a *app) unmet(p *plan.Plan, opts *planOptions) []string {
-	if opts.pnodes > 0 || p.Links() == nil {
-		return nil
-	}
-	return coord.Unmet(p.Links(), kernel.LoadCalibration(a.stateDir))
-}
-
-func (a *app) printPlan(p *plan.Plan, f *plan.Forecast, unmet []string, show bool) error {
+func (a *app) printPlan(p *plan.Plan, f *plan.Forecast, show bool) error {
 	if show {
 		return eachProgram(p, func(g *program.Program) error { return g.WriteText(a.stdout) })
 	}
 	fmt.Fprintf(a.stdout, "platform %s: ", p.Platform())
 	_, err := fmt.Fprint(a.stdout, f)
-	for _, u := range unmet {
-		fmt.Fprintf(a.stdout, "  cannot be met: %s\n", u)
-	}
 	return err
 }
 
 // printPlanJSON writes the forecast as one object, followed, if they are
 // wanted, by each program as one.
-func (a *app) printPlanJSON(p *plan.Plan, f *plan.Forecast, unmet []string, show bool) error {
+func (a *app) printPlanJSON(p *plan.Plan, f *plan.Forecast, show bool) error {
 	if err := a.printJSON(struct {
 		Platform string         `json:"platform"`
 		Fits     bool           `json:"fits"`
 		Forecast *plan.Forecast `json:"forecast"`
-		Unmet    []string       `json:"unmet,omitempty"` // what is asked of links and this machine cannot do
-	}{p.Platform(), f.Breaks() == nil, f, unmet}); err != nil {
+	}{p.Platform(), f.Breaks() == nil, f}); err != nil {
 		return err
 	}
 	if !show {
