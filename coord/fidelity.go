@@ -359,12 +359,12 @@ func unmet(l *program.Links, calibration *program.Calibration) []string {
 		return nil
 	}
 	var out []string
-	say := func(what string, d time.Duration) {
-		out = append(out, fmt.Sprintf("%s: a delay of %v is asked, and the path of this machine takes %v by itself", what, d, base.Round(100*time.Nanosecond)))
+	say := func(who string, least time.Duration, more string) {
+		out = append(out, fmt.Sprintf("%s: a delay of %v%s is asked for, and the path of this machine takes %v by itself", who, least, more, base.Round(100*time.Nanosecond)))
 	}
 	for i := range l.Conditions {
 		if d := l.Conditions[i].Delay; d > 0 && d < base {
-			say("links that are "+asked(l, l.Conditions[i]), d)
+			say("links that are "+asked(l, l.Conditions[i]), d, "")
 		}
 	}
 	least := time.Duration(0)
@@ -378,7 +378,7 @@ func unmet(l *program.Links, calibration *program.Calibration) []string {
 		}
 	}
 	if pairs > 0 {
-		say(plural(pairs, "pair of classes", "pairs of classes")+" at least", least)
+		say(plural(pairs, "pair of classes", "pairs of classes"), rounded(least), " or more")
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"myriad/api"
 	"myriad/bus"
@@ -72,6 +73,9 @@ func (c *Coordinator) Links(ctx context.Context, platform, nodes, to string) (*a
 		out.More, rows = len(rows)-mostRows, rows[:mostRows]
 	}
 	for _, r := range rows {
+		if r.Side == topo.SidePair {
+			r.Asked.Delay = rounded(r.Asked.Delay)
+		}
 		row := api.LinkRow{Nodes: r.Nodes.String(), Network: r.Network, Side: sideNames[r.Side], Asked: asked(f.links, r.Asked), Count: r.Count}
 		if r.To == nil {
 			out.Vifaces = append(out.Vifaces, row)
@@ -117,6 +121,19 @@ func addStats(to *api.LinkState, stats []*program.LinkStats) {
 			to.Overload = append(to.Overload, s.Overloads...)
 		}
 	}
+}
+
+// rounded gives the shortest delay of a pair that is kept as d: delays of
+// pairs are kept in units of program.DelayUnit.
+func rounded(d time.Duration) time.Duration {
+	kept, ok := program.WordOfDelay(d)
+	for unit := time.Second; ok && unit > time.Nanosecond; unit /= 10 {
+		r := d.Round(unit)
+		if w, ok := program.WordOfDelay(r); ok && w == kept {
+			return r
+		}
+	}
+	return d
 }
 
 // asked writes a condition as settings.

@@ -94,3 +94,13 @@ func TestApplied(t *testing.T) {
 		t.Errorf("unmet, where nothing is known of the path: %q", got)
 	}
 }
+
+func TestRounded(t *testing.T) {
+	for _, want := range []time.Duration{0, 5 * time.Microsecond, 20 * time.Millisecond, 123456 * time.Microsecond, 250 * time.Microsecond, time.Minute, 100 * time.Nanosecond} {
+		w, _ := program.WordOfDelay(want)
+		var l *program.Links
+		if got := rounded(l.PairCondition(w).Delay); got != want {
+			t.Errorf("%v is shown as %v", want, got)
+		}
+	}
+}

@@ -161,18 +161,18 @@ func (a *app) printConditions(l *api.LinkState) {
 	}
 	var what []string
 	if l.Vifaces > 0 {
-		what = append(what, "conditions of "+plural(l.Vifaces, "viface", "vifaces"))
+		what = append(what, plural(l.Vifaces, "viface", "vifaces"))
 	}
 	if l.Classes > 0 {
-		what = append(what, "of pairs of "+plural(l.Classes, "class", "classes"))
+		what = append(what, "pairs of "+plural(l.Classes, "class", "classes"))
 	}
 	if l.Pairs > 0 {
-		what = append(what, "of "+plural(l.Pairs, "single pair", "single pairs"))
+		what = append(what, plural(l.Pairs, "single pair", "single pairs"))
 	}
-	if len(what) == 0 {
-		what = append(what, "no conditions now")
+	line := "no conditions now"
+	if len(what) > 0 {
+		line = "conditions of " + strings.Join(what, ", ")
 	}
-	line := strings.Join(what, ", ")
 	if l.Changes > 0 {
 		line += fmt.Sprintf("; %s since up", plural(l.Changes, "change", "changes"))
 	}
