@@ -35,6 +35,9 @@ func (p *Pnode) Shape(ctx context.Context, platform string, l *program.Links, at
 		if l == nil {
 			err = p.lift(ctx, platform)
 		}
+		if cancelled(err) {
+			err = nil // the conditions are gone; what held frames goes with the next change
+		}
 	}
 	if err != nil && !cancelled(err) {
 		err = problemError("change links of "+platform, err)
