@@ -103,10 +103,24 @@ func holding(l, was *program.LinkStats) []sign {
 	late := program.LatenessQuantile(difference(l.Lateness, was.Lateness), 0.99)
 	frames := sum(l.Lateness) - sum(was.Lateness)
 	lost := l.Lost - min(l.Lost, was.Lost)
+	for _, name := range []string{"drop_no_holder", "drop_no_state"} {
+		n := counted(l, name)
+		lost += n - min(n, counted(was, name))
+	}
 	return []sign{
 		{"holder late", frames >= lateLeast && late > lateLimit, float64(late), fmt.Sprintf("1 %% of frames leave the holder more than %v late", late)},
-		{"holder full", lost > 0, float64(lost), fmt.Sprintf("the holder drops %d frames a second", lost)},
+		{"holder full", lost > 0, float64(lost), fmt.Sprintf("the holder has no room for %d frames a second", lost)},
 	}
+}
+
+// counted gives one of the fabric's counters.
+func counted(l *program.LinkStats, name string) uint64 {
+	for _, c := range l.Counters {
+		if c.Name == name {
+			return c.Packets
+		}
+	}
+	return 0
 }
 
 func sum(counts []uint64) (n uint64) {

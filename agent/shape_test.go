@@ -233,8 +233,13 @@ func TestHoldingSigns(t *testing.T) {
 			t.Errorf("all is well, and yet: %+v", s)
 		}
 	}
-	after.Lateness[program.LatenessBucket(5*time.Millisecond)] = 20
 	after.Lost = 6
+	if s := holding(after, before)[1]; !s.bad {
+		t.Errorf("one is lost, and yet: %+v", s)
+	}
+	after.Lost = 5
+	after.Lateness[program.LatenessBucket(5*time.Millisecond)] = 20
+	after.Counters = []program.Counter{{Name: "drop_queue_full", Packets: 1000}, {Name: "drop_no_state", Packets: 1}}
 	for _, s := range holding(after, before) {
 		if !s.bad {
 			t.Errorf("1 frame in 50 is late, one is lost, and yet: %+v", s)

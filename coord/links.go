@@ -264,6 +264,9 @@ func (m *Machine) resetLinks(p *platform, j *job) {
 	if s.schedule != nil && !s.schedule.over() && s.schedule.Source != nil {
 		drops = append(drops, "the schedule "+s.schedule.File)
 	}
+	if s.schedule != nil && !s.schedule.over() && s.schedule.Source == nil {
+		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: "the file's schedule, which is under way, begins anew"}, false)
+	}
 	for _, what := range drops {
 		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: "drops " + what + ": conditions are what the file says"}, false)
 	}
