@@ -100,7 +100,7 @@ func (a *apply) run(ctx context.Context) error {
 		return err
 	}
 	err := a.steps(ctx, []step{
-		{"raise neighbour table limits", a.sysctls},
+		{"raise limits of the neighbour table and the backlog", a.sysctls},
 		{"write hosts file", a.hosts},
 		{"make spine", a.openSpine},
 	})
@@ -232,7 +232,7 @@ func problemError(op string, err error) error {
 func (a *apply) sysctls(context.Context) error {
 	changed, err := a.p.sysctls.hold(a.p.holder(a.want.Platform))
 	if err != nil {
-		a.problem(problemOf(-1, "", "raise neighbour table limits", err))
+		a.problem(problemOf(-1, "", "raise limits of the neighbour table and the backlog", err))
 	}
 	a.report.Writes += uint64(changed)
 	return nil

@@ -16,11 +16,18 @@ import (
 	"myriad/program"
 )
 
-// neighbourLimits are the sysctls that are raised while any platform is up:
-// the IPv4 neighbour table is one for all network namespaces, and its default
-// of 1,024 entries is less than one per vnode (kernel net/core/neighbour.c,
-// neigh_alloc). Entries are allocated only when used, about 500 bytes each.
-var neighbourLimits = map[string]int{
+// raised are the sysctls that are raised while any platform is up, because
+// they are one for all network namespaces:
+//
+//   - The IPv4 neighbour table: its default of 1,024 entries is less than one
+//     per vnode (kernel net/core/neighbour.c, neigh_alloc). Entries are
+//     allocated only when used, about 500 bytes each.
+//   - The backlog of each CPU, where frames wait that came through a veth pair:
+//     a frame for 2,000 members, or a few of 64 KB that are cut into packets,
+//     find no room in 1,000 entries, and nobody would say what was dropped
+//     (net/core/dev.c, enqueue_to_backlog).
+var raised = map[string]int{
+	"net/core/netdev_max_backlog":       1 << 16,
 	"net/ipv4/neigh/default/gc_thresh1": 1 << 20,
 	"net/ipv4/neigh/default/gc_thresh2": 2 << 20,
 	"net/ipv4/neigh/default/gc_thresh3": 4 << 20,
@@ -37,7 +44,7 @@ type sysctls struct {
 
 // machineSysctls are those of this machine.
 func machineSysctls() *sysctls {
-	return &sysctls{record: "/run/myriad-sysctl.json", proc: "/proc/sys", raise: neighbourLimits}
+	return &sysctls{record: "/run/myriad-sysctl.json", proc: "/proc/sys", raise: raised}
 }
 
 // sysctlRecord is what the record says.
@@ -161,7 +168,7 @@ func (s *sysctls) load() (*sysctlRecord, error) {
 	}
 	if err := json.Unmarshal(text, r); err != nil {
 		return nil, &program.Problem{Rack: -1, Op: "read the record of sysctls " + s.record, Cause: err.Error(),
-			Remedy: "remove that file, and set net.ipv4.neigh.default.gc_thresh1 to 3 as they were (128, 512 and 1024 unless somebody changed them)"}
+			Remedy: "remove that file, and set net.ipv4.neigh.default.gc_thresh1 to 3 and net.core.netdev_max_backlog as they were (128, 512, 1024 and 1000 unless somebody changed them)"}
 	}
 	if r.Was == nil {
 		r.Was = map[string]string{}

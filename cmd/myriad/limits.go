@@ -122,6 +122,9 @@ var sysctls = []sysctl{
 	{name: "net.ipv4.neigh.default.gc_thresh3", level: levelOK,
 		why:   "neighbours of all vnodes together",
 		value: func(n uint64) string { return count(n) + " neighbours; raised while a platform is up" }},
+	{name: "net.core.netdev_max_backlog", level: levelOK,
+		why:   "frames that came through veth pairs",
+		value: func(n uint64) string { return count(n) + " frames waiting on a CPU; raised while a platform is up" }},
 	{name: "net.core.bpf_jit_enable", enough: 1, level: levelWarn,
 		why: "the fabric's programs run several times slower without", remedy: "sysctl -w net.core.bpf_jit_enable=1",
 		value: func(n uint64) string {
