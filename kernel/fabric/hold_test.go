@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,17 +19,46 @@ import (
 
 // Links of a lab whose links have conditions.
 const (
-	labHold = 5000 // rack 0's hold device in the spine
-	labCut  = 9000
-	holdEnd = trunkIndex + 1 // the hold device in a rack
-	bigMTU  = 65535
+	labHold  = 5000 // rack 0's hold device in the spine
+	labCut   = 9000
+	labEnter = 9002           // of an fq
+	holdEnd  = trunkIndex + 1 // the hold device in a rack
+	bigMTU   = 65535
 )
 
 var labHolder = Holder{FirstHold: labHold, Cut: labCut, CutLeave: labCut + 1}
 
-// withHolder gives every rack of a lab a wheel, and the spine a cut.
-func (l *lab) withHolder() {
+// holders runs a test with each kind of holder that this kernel has.
+func holders(t *testing.T, test func(t *testing.T, fq bool)) {
+	t.Run("wheel", func(t *testing.T) { test(t, false) })
+	if l := newSpine(t); l.makeFQ() == nil {
+		t.Run("fq", func(t *testing.T) { test(t, true) })
+	}
+}
+
+// makeFQ makes a pair of links with an fq qdisc between.
+func (l *lab) makeFQ() error {
 	l.Helper()
+	l.spine.do(l, func(b *rtnl.Batch) {
+		b.NewLink(&rtnl.Link{Index: labEnter, Name: "sh0", Kind: rtnl.Veth, MTU: bigMTU,
+			Peer: &rtnl.Link{Index: labEnter + 1, Name: "sh1", MTU: bigMTU, Netns: l.spine.ns}})
+	})
+	l.spine.up(l, labEnter)
+	l.spine.up(l, labEnter+1)
+	var b rtnl.Batch
+	b.SetFQ(labEnter, &rtnl.FQ{Limit: 1 << 20, FlowLimit: 1 << 20, Horizon: time.Hour})
+	return l.spine.conn.Do(&b)
+}
+
+// withHolder gives a lab an fq, or every rack of it a wheel; and its spine a
+// cut.
+func (l *lab) withHolder(fq bool) {
+	l.Helper()
+	l.holder = labHolder
+	if fq {
+		l.holder.FQ, l.holder.Enter, l.holder.Leave = true, labEnter, labEnter+1
+		l.must(l.makeFQ())
+	}
 	l.spine.do(l, func(b *rtnl.Batch) {
 		b.NewLink(&rtnl.Link{Index: labCut, Name: "cut", Kind: rtnl.Veth, MTU: bigMTU,
 			Peer: &rtnl.Link{Index: labCut + 1, Name: "tuc", MTU: bigMTU, Netns: l.spine.ns}})
@@ -42,6 +72,9 @@ func (l *lab) withHolder() {
 		off[name] = false
 	}
 	l.must(l.spine.conn.SetFeatures("cut", off))
+	if fq {
+		return
+	}
 	for k, rack := range l.racks {
 		end := int32(labHold + k)
 		l.spine.do(l, func(b *rtnl.Batch) {
@@ -57,7 +90,7 @@ func (l *lab) withHolder() {
 // shape is ensure with conditions.
 func (l *lab) shape(p *program.Program, links *program.Links) (writes int) {
 	l.Helper()
-	return l.ensureWith(p, &Shaping{Links: links, Holder: labHolder})
+	return l.ensureWith(p, &Shaping{Links: links, Holder: l.holder})
 }
 
 // change puts other conditions into force as one who knows nothing of what was
@@ -158,5 +191,35 @@ func turn(fd, end int) {
 			order++
 			heap.Push(&held, heldFrame{(now>>10 - uint64(int64(late))) << 10, order, append([]byte(nil), buf[:n]...)})
 		}
+	}
+}
+
+// TestFQ: the program for an fq gives it a copy of each frame with its
+// departure time, and copes where there is none.
+func TestFQ(t *testing.T) {
+	l := newSpine(t)
+	_ = l.makeFQ() // without it, the link does not hold
+	f, err := load(testProgram(), &Shaping{Links: &program.Links{}, Holder: Holder{FQ: true, Enter: labEnter, Leave: labEnter + 1}}, nil)
+	l.must(err)
+	t.Cleanup(func() { f.Close() })
+	r := &rig{t, f, l.spine}
+	r.update(testProgram(), &Shaping{Links: onLeg("out", program.Condition{Delay: 20 * time.Millisecond})})
+	w := l.wire(l.spine, labEnter+1)
+	for _, typ := range []uint16{typeIPv4, typeIPv6} {
+		now := monotonic()
+		if verdict, _ := r.run(f.objects.Trunk, frame(program.MACOf(1, 10), program.MACOf(1, 1), typ), firstTrunk, 0); verdict != shot {
+			t.Errorf("verdict %d, want %d", verdict, shot)
+		}
+		got := w.next(l)
+		if due := headDue(got, now) - now; due < 20e6-2048 || due > 20e6+uint64(soon) {
+			t.Errorf("it is due after %d ns", due)
+		}
+	}
+	// What is not IP cannot be held there.
+	if verdict, _ := r.run(f.objects.Trunk, frame(program.MACOf(1, 10), program.MACOf(1, 1), 0x88b5), firstTrunk, 0); verdict != redirect {
+		t.Errorf("verdict %d, want %d", verdict, redirect)
+	}
+	if got := mustCount(t, f); got["unheld"] != 1 || got["held"] != 2 || got["unicast"] != 1 {
+		t.Errorf("counters: %v", got)
 	}
 }

@@ -24,6 +24,7 @@ type lab struct {
 	spine  *space
 	racks  map[uint32]*space
 	vnodes map[string]*space // by network and host: "1/10"
+	holder Holder            // where links have conditions
 }
 
 // space is a network namespace and a socket in it.

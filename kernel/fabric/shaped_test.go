@@ -17,10 +17,10 @@ import (
 )
 
 // newShapedLab makes a lab whose links have conditions.
-func newShapedLab(t testing.TB, p *program.Program, links *program.Links) *lab {
+func newShapedLab(t testing.TB, fq bool, p *program.Program, links *program.Links) *lab {
 	t.Helper()
 	l := newLab(t, p)
-	l.withHolder()
+	l.withHolder(fq)
 	l.shape(p, links)
 	return l
 }
@@ -46,7 +46,9 @@ func (l *lab) rtt(client *net.UDPConn, server net.Addr) time.Duration {
 
 // TestShapedPaths: whatever vnodes send arrives as it was sent, however it is
 // cut, held and paced on its way.
-func TestShapedPaths(t *testing.T) {
+func TestShapedPaths(t *testing.T) { holders(t, testShapedPaths) }
+
+func testShapedPaths(t *testing.T, fq bool) {
 	const ms = time.Millisecond
 	for name, links := range map[string]*program.Links{
 		"delay":     everyone(program.Condition{Delay: ms}, program.Condition{Delay: ms}),
@@ -57,7 +59,7 @@ func TestShapedPaths(t *testing.T) {
 			program.Condition{Delay: ms, Jitter: ms, Ordered: true, Rate: 500e6}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newShapedLab(t, testProgram(), links)
+			l := newShapedLab(t, fq, testProgram(), links)
 			chance := name == "all of chance"
 			for _, pair := range [][2]string{{"1/1", "1/2"}, {"1/3", "1/11"}, {"2/1", "2/60000"}} {
 				l.checkTCP(pair[0], pair[1])
@@ -85,8 +87,10 @@ func TestShapedPaths(t *testing.T) {
 }
 
 // TestShapedDelay: what is asked for is what vnodes see, each way by itself.
-func TestShapedDelay(t *testing.T) {
-	l := newShapedLab(t, testProgram(), &program.Links{
+func TestShapedDelay(t *testing.T) { holders(t, testShapedDelay) }
+
+func testShapedDelay(t *testing.T, fq bool) {
+	l := newShapedLab(t, fq, testProgram(), &program.Links{
 		Conditions: []program.Condition{{Delay: 30 * time.Millisecond}, {Delay: 20 * time.Millisecond}},
 		Vifaces:    []program.LinkRange{{Network: 1, Host: 1, Count: 1, Out: 1, In: 2, Class: 1}, {Network: 1, Host: 10, Count: 1, Class: 1}},
 		Classes:    1, Matrix: []program.PairWord{program.PairWord(5 * time.Millisecond / program.DelayUnit)},
@@ -118,10 +122,12 @@ func TestShapedDelay(t *testing.T) {
 
 // TestStages: of two frames to a receiver with a slow link, the one from near
 // does not wait for the one from far away, which is still to come.
-func TestStages(t *testing.T) {
+func TestStages(t *testing.T) { holders(t, testStages) }
+
+func testStages(t *testing.T, fq bool) {
 	const far, near = "1/1", "1/2"
 	for _, in := range []program.Condition{{Rate: 1e6}, {Trace: 1}, {Jitter: time.Microsecond, Ordered: true}} {
-		l := newShapedLab(t, testProgram(), &program.Links{
+		l := newShapedLab(t, fq, testProgram(), &program.Links{
 			Conditions: []program.Condition{{Delay: time.Second}, in},
 			Vifaces:    []program.LinkRange{{Network: 1, Host: 1, Count: 1, Out: 1}, {Network: 1, Host: 10, Count: 1, In: 2}},
 			Traces:     []program.Trace{{Period: 10, At: []uint32{0, 5, 10}}},
@@ -168,10 +174,12 @@ func (l *lab) expect(c *net.UDPConn, want string) {
 }
 
 // TestTwins: a frame that is duplicated arrives twice, on every leg.
-func TestTwins(t *testing.T) {
-	for _, leg := range legs {
+func TestTwins(t *testing.T) { holders(t, testTwins) }
+
+func testTwins(t *testing.T, fq bool) {
+	for _, leg := range []string{"out", "in", "pair"} {
 		for _, delay := range []time.Duration{0, time.Millisecond} {
-			l := newShapedLab(t, testProgram(), onLeg(leg, program.Condition{Duplicate: share(1), Delay: delay}))
+			l := newShapedLab(t, fq, testProgram(), onLeg(leg, program.Condition{Duplicate: share(1), Delay: delay}))
 			get := l.listen("1/10", "10.1.0.10:9")
 			c := l.listen("1/1", "10.1.0.1:9")
 			for n := range 20 {
@@ -186,7 +194,7 @@ func TestTwins(t *testing.T) {
 	// Each leg doubles what comes to it.
 	links := onLeg("pair", program.Condition{Duplicate: share(1), Delay: time.Millisecond})
 	links.Vifaces = []program.LinkRange{{Network: 1, Host: 1, Count: 1, Out: 1}, {Network: 1, Host: 10, Count: 1, In: 1}}
-	l := newShapedLab(t, testProgram(), links)
+	l := newShapedLab(t, fq, testProgram(), links)
 	get := l.listen("1/10", "10.1.0.10:9")
 	_, err := l.listen("1/1", "10.1.0.1:9").WriteToUDPAddrPort([]byte("eight"), netip.MustParseAddrPort("10.1.0.10:9"))
 	l.must(err)
@@ -208,8 +216,10 @@ func (l *lab) quiet(c *net.UDPConn) {
 
 // TestCorruption: the wrong bit is there, with the checksum of the right one,
 // so that every receiver notices.
-func TestCorruption(t *testing.T) {
-	l := newShapedLab(t, testProgram(), onLeg("out", program.Condition{Corrupt: share(0.5)}))
+func TestCorruption(t *testing.T) { holders(t, testCorruption) }
+
+func testCorruption(t *testing.T, fq bool) {
+	l := newShapedLab(t, fq, testProgram(), onLeg("out", program.Condition{Corrupt: share(0.5)}))
 	w := l.wire(l.vnodes["1/10"], ethIndex)
 	get := l.listen("1/10", "10.1.0.10:9")
 	c := l.listen("1/1", "10.1.0.1:9")
@@ -255,8 +265,10 @@ func TestCorruption(t *testing.T) {
 
 // TestShapedBroadcast: each copy of a frame for all meets what goes for its
 // receiver.
-func TestShapedBroadcast(t *testing.T) {
-	l := newShapedLab(t, testProgram(), &program.Links{
+func TestShapedBroadcast(t *testing.T) { holders(t, testShapedBroadcast) }
+
+func testShapedBroadcast(t *testing.T, fq bool) {
+	l := newShapedLab(t, fq, testProgram(), &program.Links{
 		Conditions: []program.Condition{{Delay: 200 * time.Millisecond}, {Loss: program.ShareOne}, {Delay: time.Millisecond, Corrupt: program.ShareOne}},
 		Vifaces: []program.LinkRange{
 			{Network: 1, Host: 2, Count: 1, In: 1}, {Network: 1, Host: 3, Count: 1, In: 2}, {Network: 1, Host: 10, Count: 1, In: 3},
@@ -291,9 +303,11 @@ func TestShapedBroadcast(t *testing.T) {
 }
 
 // TestJumbo: frames of 9,000 bytes, and what is cut from them.
-func TestJumbo(t *testing.T) {
+func TestJumbo(t *testing.T) { holders(t, testJumbo) }
+
+func testJumbo(t *testing.T, fq bool) {
 	p := testProgram()
-	l := newShapedLab(t, p, everyone(program.Condition{Delay: time.Millisecond, Rate: 190e6}, program.Condition{Jitter: time.Microsecond}))
+	l := newShapedLab(t, fq, p, everyone(program.Condition{Delay: time.Millisecond, Rate: 190e6}, program.Condition{Jitter: time.Microsecond}))
 	for _, r := range l.racks {
 		r.do(l, func(b *rtnl.Batch) { b.SetLink(&rtnl.Link{Index: trunkIndex, MTU: 9000}) })
 	}
@@ -314,10 +328,12 @@ func TestJumbo(t *testing.T) {
 
 // TestGone: a receiver that is gone when its frame is due is nobody, and a
 // sender that is gone does not matter.
-func TestGone(t *testing.T) {
+func TestGone(t *testing.T) { holders(t, testGone) }
+
+func testGone(t *testing.T, fq bool) {
 	p := testProgram()
 	links := everyone(program.Condition{Delay: 100 * time.Millisecond}, program.Condition{})
-	l := newShapedLab(t, p, links)
+	l := newShapedLab(t, fq, p, links)
 	w := l.wire(l.racks[1], trunkIndex)
 	send := l.wire(l.racks[0], trunkIndex)
 	f := frame(program.MACOf(1, 10), program.MACOf(1, 1), typeIPv4)
