@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,6 +56,9 @@ type accuracy struct {
 	meter *stealMeter
 	host  Host
 	rows  []Row
+
+	mutex   sync.Mutex
+	offered map[int]float64 // bit/s that iperf3 sent, by port
 }
 
 // Accuracy measures how true link conditions are on this machine. What cannot

@@ -251,9 +251,9 @@ func (a *accuracy) compareLoss(ctx context.Context, n *netem, c referenceCase, p
 }
 
 func (a *accuracy) compareRate(ctx context.Context, n *netem, c referenceCase, platform, vnode string, far netip.Addr) (sample, error) {
-	r := rateCase{c.name, vnode, 5201, parseBits(c.rate), false, false}
+	r := rateCase{c.name, vnode, 5201, parseBits(c.rate), false, false, false}
 	seconds := pick(a, 6, 4)
-	us, err := a.iperf(ctx, platform, r, far.String(), seconds)
+	us, err := a.iperf(ctx, platform, r, far.String(), iperfSettle, seconds)
 	if err != nil {
 		return sample{}, err
 	}
@@ -278,6 +278,6 @@ func (a *accuracy) compareRate(ctx context.Context, n *netem, c referenceCase, p
 	if err != nil {
 		return sample{}, err
 	}
-	them, err := goodput(text)
+	them, err := goodput(text, iperfSettle)
 	return sample{100 * us / r.expected(), 100 * them / r.expected()}, err
 }

@@ -52,10 +52,10 @@ func TestParseRTTs(t *testing.T) {
 func TestGoodput(t *testing.T) {
 	text := `{"intervals":[{"sum":{"seconds":1,"bytes":9000}},{"sum":{"seconds":1,"bytes":9000}},
 		{"sum":{"seconds":1,"bytes":1000}},{"sum":{"seconds":1,"bytes":3000}},{"sum":{"seconds":0.1,"bytes":9}}]}`
-	if got, err := goodput([]byte(text)); err != nil || got != 16000 {
+	if got, err := goodput([]byte(text), 2); err != nil || got != 16000 {
 		t.Errorf("%v, %v, want 16000", got, err)
 	}
-	if _, err := goodput([]byte(`{"error":"no route"}`)); err == nil {
+	if _, err := goodput([]byte(`{"error":"no route"}`), 2); err == nil {
 		t.Error("an error passes")
 	}
 }

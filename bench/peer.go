@@ -44,7 +44,8 @@ type PeerResult struct {
 // one probe a millisecond and counts the answers; lend, pair-ping and
 // pair-send have both ends in one thread (see pair.go); resolve touches Count
 // consecutive addresses from Addr on; give-icmp and give-udp give a socket away
-// (see accuracy_give.go).
+// (see accuracy_give.go); udp-flood and udp-count are a stream of UDP (see
+// accuracy_flood.go).
 func (p Peer) Run(out io.Writer) error {
 	if p.CPU >= 0 && os.Getenv("MYRIAD_PEER_PINNED") == "" {
 		return p.pin()
@@ -52,7 +53,8 @@ func (p Peer) Run(out io.Writer) error {
 	mode, ok := map[string]func(Peer) (*PeerResult, error){
 		"udp-echo": Peer.udpEcho, "udp-ping": Peer.udpPing, "udp-sink": Peer.udpSink, "udp-send": Peer.udpSend,
 		"tcp-sink": Peer.tcpSink, "tcp-send": Peer.tcpSend, "ping-every": Peer.pingEvery, "resolve": Peer.resolve,
-		"give-icmp": Peer.giveICMP, "give-udp": Peer.giveUDP, "lend": Peer.lend, "pair-ping": Peer.pairPing, "pair-send": Peer.pairSend,
+		"give-icmp": Peer.giveICMP, "give-udp": Peer.giveUDP, "udp-flood": Peer.udpFlood, "udp-count": Peer.udpCount,
+		"lend": Peer.lend, "pair-ping": Peer.pairPing, "pair-send": Peer.pairSend,
 	}[p.Mode]
 	if !ok {
 		return fmt.Errorf("peer: unknown mode %q", p.Mode)
