@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -80,6 +81,19 @@ func (m *machine) meminfo(key string) uint64 {
 		if rest, ok := strings.CutPrefix(line, key+":"); ok {
 			kb, _ := strconv.ParseUint(strings.Fields(rest)[0], 10, 64)
 			return kb << 10
+		}
+	}
+	return 0
+}
+
+// waited is how long some process has waited for a CPU since the machine was
+// started; 0 where the kernel does not tell (PSI).
+func (m *machine) waited() time.Duration {
+	b, _ := fs.ReadFile(m.root, "proc/pressure/cpu") // absent: it is not known
+	for line := range strings.Lines(string(b)) {
+		if _, total, ok := strings.Cut(line, "total="); ok && strings.HasPrefix(line, "some ") {
+			us, _ := strconv.ParseInt(strings.TrimSpace(total), 10, 64)
+			return time.Duration(us) * time.Microsecond
 		}
 	}
 	return 0

@@ -3,6 +3,7 @@ package main
 import (
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,6 +55,18 @@ func TestLimits(t *testing.T) {
 			if (f.Remedy == "") != (f.Level == levelOK) {
 				t.Errorf("%s: %s is %q with remedy %q", c.name, f.Name, f.Level, f.Remedy)
 			}
+		}
+	}
+}
+
+func TestWaited(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"some avg10=1.00 avg60=0.50 avg300=0.00 total=1234567\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=99\n": 1234567 * time.Microsecond,
+		"rubbish\n": 0, "": 0,
+	} {
+		m := &machine{root: fstest.MapFS{"proc/pressure/cpu": {Data: []byte(text)}}}
+		if got := m.waited(); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
 }

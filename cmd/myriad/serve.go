@@ -70,21 +70,29 @@ func (c *calibrator) calibrate(ctx context.Context, say func(string)) error {
 		return nil
 	}
 	c.last = time.Now()
-	found := kernel.LoadCalibration(c.dir)
-	if found == nil {
-		say("measuring what this machine's own path costs")
-		var err error
-		if found, err = kernel.Calibrate(ctx, kernel.CalibrateOptions{}); err != nil {
-			return err
-		}
-		if err := kernel.StoreCalibration(c.dir, found); err != nil {
-			return err
-		}
+	if found := kernel.LoadCalibration(c.dir); found != nil {
+		c.pnode.SetCalibration(found)
+		c.done = true
+		return nil
+	}
+	say("measuring what this machine's own path costs")
+	begun, waited := time.Now(), thisMachine().waited()
+	found, err := kernel.Calibrate(ctx, kernel.CalibrateOptions{})
+	if err != nil {
+		return err
 	}
 	c.pnode.SetCalibration(found)
+	if busy := float64(thisMachine().waited()-waited) / float64(time.Since(begun)); busy > tooBusy {
+		say("this machine is busy, so that its path costs more than it does as a rule: it will be measured again")
+		return nil
+	}
 	c.done = true
-	return nil
+	return kernel.StoreCalibration(c.dir, found)
 }
+
+// tooBusy is how much of the time processes may wait for a CPU while a
+// calibration is made that is kept.
+const tooBusy = 0.5
 
 func (a *app) serveCmd() *cobra.Command {
 	var auto bool
