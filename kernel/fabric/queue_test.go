@@ -104,6 +104,14 @@ func TestQueue(t *testing.T) {
 			t.Fatal("a queue without limits dropped a frame")
 		}
 	}
+	// The holder has one all the same: a quarter of an hour.
+	r = newRig(t, testProgram(), &Shaping{Links: onLeg("out", program.Condition{Rate: 8})})
+	for n := range 12 {
+		x := r.send(tenOf(100), 0)
+		if due := time.Duration(n+1) * 100 * time.Second; x.passed != (due <= 1000*time.Second) || x.passed && x.wait < due-soon {
+			t.Errorf("frame %d, due after %v: %v", n, due, x)
+		}
+	}
 }
 
 // TestGSO: a frame that the kernel has not cut yet takes as long as its

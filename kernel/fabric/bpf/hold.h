@@ -161,6 +161,10 @@ INLINE int hold(struct __sk_buff *skb, struct passage *p, u64 at, u32 keep)
 	return redirect_peer(p->link, 0);
 }
 
+/* Nothing is held for longer than this: the ticks of a head that is half their
+ * round ahead would be in the past. Only a queue without limits comes so far. */
+#define MOST 1000000000000ll
+
 /* send sends a frame on: to its receiver, or to the holder if it is not due
  * yet. With keep, it sends a copy and leaves the frame here. */
 NOINLINE int send(struct __sk_buff *skb, struct passage *p, u32 keep)
@@ -168,6 +172,8 @@ NOINLINE int send(struct __sk_buff *skb, struct passage *p, u32 keep)
 	u64 at = p->due - p->base, *last;
 	int verdict, held = 0;
 
+	if ((long long)(at - p->now) > MOST)
+		return drop(DROP_QUEUE_FULL);
 	if (p->marked)
 		skb_ecn_set_ce(skb);
 	if (p->bit)

@@ -6,8 +6,7 @@
 #ifndef MYRIAD_QUEUE_H
 #define MYRIAD_QUEUE_H
 
-#include "links.h"
-#include "random.h"
+#include "hold.h"
 
 /* On so many CPUs may frames come to one link at the same moment. With more,
  * one of them may leave without having been counted. */
@@ -26,21 +25,24 @@ INLINE enum turn full(const struct condition *c, u64 waiting, u64 limit, u32 ect
 }
 
 /* at_rate is for links of a constant rate: all that has come will have left at
- * next, and then it is the frame's turn. *due is when it comes, and then when
+ * next, and then it is the frame's turn. p->due is when it comes, and then when
  * its last byte has left. */
-INLINE enum turn at_rate(const struct condition *c, struct clock *clock, u32 bytes, u32 ect, u64 *due)
+GLOBAL u32 at_rate(struct passage *p, const struct condition *c, struct clock *clock)
 {
-	u64 cost = bytes * c->per_byte >> c->shift, next, begin = 0;
+	u64 cost, next, begin = 0;
 	enum turn turn = TURN_COMES;
 
+	if (!p || !c || !clock)
+		return TURN_NEVER; /* for the verifier */
+	cost = p->bytes * c->per_byte >> c->shift;
 	for (int i = 0; i < TRIES; i++) {
 		next = *(volatile u64 *)&clock->next;
-		begin = next > *due ? next : *due;
-		turn = full(c, begin - *due, c->queue, ect);
+		begin = next > p->due ? next : p->due;
+		turn = full(c, begin - p->due, c->queue, p->ect);
 		if (turn == TURN_NEVER || __sync_val_compare_and_swap(&clock->next, next, begin + cost) == next)
 			break;
 	}
-	*due = begin + cost;
+	p->due = begin + cost;
 	return turn;
 }
 
@@ -99,12 +101,17 @@ INLINE u64 first_chance(const struct condition *c, u64 origin, u64 time)
 }
 
 /* by_trace is at_rate for links with a trace. */
-INLINE enum turn by_trace(const struct condition *c, struct clock *clock, u32 bytes, u32 ect, u64 *due)
+GLOBAL u32 by_trace(struct passage *p, const struct condition *c, struct clock *clock)
 {
-	u32 index = c->trace;
-	u64 *began = map_lookup(&traces, &index), origin, tag, old, begin = 0, first, come = *due;
+	u64 *began, origin, tag, old, begin = 0, first, come;
 	enum turn turn = TURN_COMES;
+	u32 index;
 
+	if (!p || !c || !clock)
+		return TURN_NEVER; /* for the verifier */
+	come = p->due;
+	index = c->trace;
+	began = map_lookup(&traces, &index);
 	if (!began || !c->moments || !c->period)
 		return TURN_NEVER;
 	origin = *began;
@@ -116,13 +123,13 @@ INLINE enum turn by_trace(const struct condition *c, struct clock *clock, u32 by
 			begin = first_chance(c, origin, come) * CHANCE;
 		else if (c->queue_bytes) {
 			first = first_chance(c, origin, come) * CHANCE;
-			turn = full(c, begin > first ? begin - first : 0, c->queue_bytes, ect);
+			turn = full(c, begin > first ? begin - first : 0, c->queue_bytes, p->ect);
 		} else
-			turn = full(c, moment(c, origin, begin / CHANCE) - come, c->queue, ect);
-		if (turn == TURN_NEVER || __sync_val_compare_and_swap(&clock->position, old, tag | BYTE_OF(begin + bytes)) == old)
+			turn = full(c, moment(c, origin, begin / CHANCE) - come, c->queue, p->ect);
+		if (turn == TURN_NEVER || __sync_val_compare_and_swap(&clock->position, old, tag | BYTE_OF(begin + p->bytes)) == old)
 			break;
 	}
-	*due = moment(c, origin, (begin + bytes - 1) / CHANCE);
+	p->due = moment(c, origin, (begin + p->bytes - 1) / CHANCE);
 	return turn;
 }
 

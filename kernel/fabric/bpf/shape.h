@@ -83,9 +83,9 @@ GLOBAL u32 pass(struct passage *p, const struct condition *c, struct clock *cloc
 		overtakes = happens(draws, TO_REORDER, c->reorder);
 	}
 	if (c->flags & PACED)
-		turn = at_rate(c, clock, p->bytes, p->ect, &p->due);
+		turn = at_rate(p, c, clock);
 	else if (c->flags & TRACED)
-		turn = by_trace(c, clock, p->bytes, p->ect, &p->due);
+		turn = by_trace(p, c, clock);
 	if (turn == TURN_NEVER)
 		return DROP_QUEUE_FULL;
 	if (turn == TURN_MARKED) {
@@ -326,7 +326,7 @@ NOINLINE int shape_near(struct __sk_buff *skb, u64 from, u64 to, u64 from_place,
 }
 
 /* shape_copy sends one member his own copy of a frame for all. */
-NOINLINE long shape_copy(struct __sk_buff *skb, u64 from, u64 to)
+INLINE long shape_copy(struct __sk_buff *skb, u64 from, u64 to)
 {
 	struct passage *p = new_passage(BROADCAST_COPY);
 
