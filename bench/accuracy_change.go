@@ -129,14 +129,17 @@ func (a *accuracy) changeOnce(ctx context.Context, platform string, r *ring, fro
 	}
 	a.say("change: %.3f s, of which %.3f s until in force", took, done.Took.Seconds())
 	neither, stale, lost, begun := classify(q, from, to)
+	if len(neither) > 0 {
+		a.say("change: neither: %v", neither)
+	}
 	if !begun {
 		return nil, fmt.Errorf("no probe had the new delay within 2 s")
 	}
-	return []float64{took, done.Took.Seconds(), float64(neither), float64(stale), float64(lost)}, nil
+	return []float64{took, done.Took.Seconds(), float64(len(neither)), float64(stale), float64(lost)}, nil
 }
 
 // classify sorts one-way probes, in the order in which they were sent.
-func classify(q *shots, from, to time.Duration) (neither, stale, lost int, begun bool) {
+func classify(q *shots, from, to time.Duration) (neither []time.Duration, stale, lost int, begun bool) {
 	near := func(took int64, d time.Duration) bool {
 		return took > int64(d-changeEarly) && took < int64(d+changeLate)
 	}
@@ -153,7 +156,7 @@ func classify(q *shots, from, to time.Duration) (neither, stale, lost int, begun
 				stale++
 			}
 		case i >= 40:
-			neither++
+			neither = append(neither, time.Duration(took))
 		}
 	}
 	return neither, stale, lost, begun

@@ -112,8 +112,8 @@ func TestClassify(t *testing.T) {
 		q.Sent, q.Received = append(q.Sent, int64(i)), append(q.Received, int64(i)+int64(took))
 	}
 	q.Received[0], q.Received[80] = 0, 0
-	if neither, stale, lost, begun := classify(q, beforeChange, afterChange); neither != 1 || stale != 1 || lost != 1 || !begun {
-		t.Errorf("%d neither, %d stale, %d lost, begun %v", neither, stale, lost, begun)
+	if neither, stale, lost, begun := classify(q, beforeChange, afterChange); len(neither) != 1 || stale != 1 || lost != 1 || !begun {
+		t.Errorf("%v neither, %d stale, %d lost, begun %v", neither, stale, lost, begun)
 	}
 }
 
