@@ -14,8 +14,9 @@ import (
 )
 
 // pinger measures round trips from a vnode, one at a time, as ping does: what
-// it sends is answered by the kernel, and the answer wakes it. What it says has
-// that wake-up in it.
+// it sends is answered by the kernel, and the answer's time is that of its
+// arrival at the socket. How long its reader takes to wake up is no part of the
+// way: it would take as long behind a cable.
 type pinger struct {
 	sock int
 	seq  uint16
@@ -48,6 +49,7 @@ func newPinger(l *LocalRack, vnode string) (*pinger, error) {
 	err = errors.Join(
 		unix.SetsockoptInt(p.sock, unix.SOL_RAW, unix.ICMP_FILTER, ^(1<<icmpReply)),
 		unix.SetsockoptTimeval(p.sock, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait),
+		unix.SetsockoptInt(p.sock, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
 	)
 	if err != nil {
 		return nil, errors.Join(err, p.close())
@@ -67,8 +69,9 @@ func (p *pinger) echo(to netip.Addr) (time.Duration, error) {
 		return 0, fmt.Errorf("send to %s: %w", to, err)
 	}
 	var buf [256]byte
+	var oob [128]byte
 	for {
-		n, _, err := unix.Recvfrom(p.sock, buf[:], 0)
+		n, oobn, _, _, err := unix.Recvmsg(p.sock, buf[:], oob[:], 0)
 		took := time.Since(start)
 		switch {
 		case err == unix.EINTR && took < pingWait:
@@ -79,9 +82,30 @@ func (p *pinger) echo(to netip.Addr) (time.Duration, error) {
 			return 0, fmt.Errorf("wait for %s: %w", to, err)
 		}
 		if header := int(buf[0]&0xf) * 4; n >= header+icmpSize && [icmpSize]byte(buf[header:]) == want {
-			return took, nil
+			return RoundTrip(start, took, oob[:oobn]), nil
 		}
 	}
+}
+
+// RoundTrip is the time between start and the arrival of a packet at its
+// socket, which the kernel tells with it where the socket has SO_TIMESTAMPNS
+// (oob are its control messages). Where it does not, or the clock was set
+// meanwhile, it is took: what the reader has seen.
+func RoundTrip(start time.Time, took time.Duration, oob []byte) time.Duration {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return took
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
+			e := binary.NativeEndian
+			at := int64(e.Uint64(m.Data))*1e9 + int64(e.Uint64(m.Data[8:]))
+			if trip := time.Duration(at - start.UnixNano()); trip > 0 && trip <= took {
+				return trip
+			}
+		}
+	}
+	return took
 }
 
 // packet makes an echo with the number of the one that is under way.

@@ -115,7 +115,7 @@ type Calibration struct {
 	Boot     string        `json:"boot"`      // of the machine, which it holds for
 	RTT      time.Duration `json:"rtt"`       // median round trip between two vnodes without conditions
 	Hold     time.Duration `json:"hold"`      // median delay beyond the one asked for that a held frame gets
-	End      time.Duration `json:"end"`       // median time for the rest of a round trip: path and waking up
+	End      time.Duration `json:"end"`       // median time for the rest of a round trip, to the arrival at the socket
 	TimerP50 time.Duration `json:"timer_p50"` // how late the machine's own timers are
 	TimerP99 time.Duration `json:"timer_p99"`
 	When     time.Time     `json:"when"`

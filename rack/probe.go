@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"myriad/kernel"
 	"myriad/kernel/netns"
 	"myriad/program"
 )
@@ -225,7 +226,7 @@ func (p *prober) receive(id uint32) {
 			p.land(id, Echo{ID: e.ID, Err: err.Error()})
 			return
 		case p.isReply(id, buf[:n]):
-			p.land(id, Echo{ID: e.ID, RTT: roundTrip(e.sent, now, oob[:oobn])})
+			p.land(id, Echo{ID: e.ID, RTT: max(1, int64(kernel.RoundTrip(e.sent, now.Sub(e.sent), oob[:oobn])))})
 			return
 		}
 	}
@@ -243,23 +244,6 @@ func (p *prober) isReply(id uint32, b []byte) bool {
 	}
 	want := p.packet(icmpEchoReply, id)
 	return bytes.Equal(b[header:], want[:])
-}
-
-// roundTrip is the time between sending and the kernel's receiving, or if
-// that is not known or the clock was set meanwhile, our own receiving.
-func roundTrip(sent, now time.Time, oob []byte) int64 {
-	own := int64(now.Sub(sent))
-	if messages, err := unix.ParseSocketControlMessage(oob); err == nil {
-		for _, m := range messages {
-			if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
-				at := int64(binary.NativeEndian.Uint64(m.Data))*1e9 + int64(binary.NativeEndian.Uint64(m.Data[8:]))
-				if rtt := at - sent.UnixNano(); rtt > 0 && rtt <= own {
-					return rtt
-				}
-			}
-		}
-	}
-	return max(own, 1)
 }
 
 // land ends a probe.
