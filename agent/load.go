@@ -27,6 +27,7 @@ const (
 type load struct {
 	total, busy, steal uint64        // of all CPUs, in ticks
 	waited             time.Duration // some process waited for a CPU; 0 where the kernel does not tell
+	dropped            uint64        // frames between devices, for which the kernel's backlog had no room
 	at                 time.Time
 }
 
@@ -55,7 +56,22 @@ func readLoad(proc fs.FS, now time.Time) (load, error) {
 		}
 	}
 	l.waited = pressure(proc)
+	l.dropped = backlogDrops(proc)
 	return l, nil
+}
+
+// backlogDrops is how many frames that went from one device to another found
+// the backlog of a CPU full (net.core.netdev_max_backlog). Nobody else counts
+// them. It begins again at 0 after 2^32 on one CPU.
+func backlogDrops(proc fs.FS) (n uint64) {
+	b, _ := fs.ReadFile(proc, "net/softnet_stat") // absent: it is not known
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 {
+			dropped, _ := strconv.ParseUint(f[1], 16, 64)
+			n += dropped
+		}
+	}
+	return n
 }
 
 // pressure is how long some process has waited for a CPU.
@@ -88,6 +104,7 @@ func (l load) since(was load) []sign {
 	}
 	busy, steal := float64(l.busy-was.busy)/total, float64(l.steal-was.steal)/total
 	wait := float64(l.waited-was.waited) / float64(took)
+	lost := float64(l.dropped-min(l.dropped, was.dropped)) / took.Seconds()
 	detail := fmt.Sprintf("CPUs are busy %.0f %% of the time", 100*(busy+steal))
 	if l.waited > 0 {
 		detail += fmt.Sprintf(", some process waits for one %.0f %%", 100*wait)
@@ -95,6 +112,7 @@ func (l load) since(was load) []sign {
 	return []sign{
 		{"cpu", busy+steal >= busyLimit || wait >= waitLimit, max(busy+steal, wait), detail},
 		{"steal", steal >= stealLimit, steal, fmt.Sprintf("the hypervisor takes %.0f %% of the CPUs' time", 100*steal)},
+		{"backlog", lost > 0, lost, fmt.Sprintf("the kernel has no room for %.0f frames a second between devices (net.core.netdev_max_backlog)", lost)},
 	}
 }
 

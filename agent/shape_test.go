@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -212,6 +213,29 @@ func TestLoad(t *testing.T) {
 		}
 		if got := strings.Join(bad, " "); got != c.bad {
 			t.Errorf("%s%s: overloaded by %q, want %q", c.stat, c.pressure, got, c.bad)
+		}
+	}
+	// Columns are hexadecimal, one line for each CPU: frames, of them dropped.
+	backlog := func(at int, text string) load {
+		l, err := readLoad(fstest.MapFS{"stat": {Data: fmt.Appendf(nil, "cpu %d 0 0 %d 0 0 0 0 0 0\n", at, 100*at)}, "net/softnet_stat": {Data: []byte(text)}}, time.Unix(int64(at), 0))
+		must(t, err)
+		return l
+	}
+	before := backlog(1, "12d429a2 000000ff 00000041\n0657205f 00000001 00000047\n")
+	for text, want := range map[string]string{
+		"12d429ff 000000ff 00000042\n06572060 00000001 00000047\n": "",
+		"12d429ff 000000ff 00000042\n06572060 00000011 00000047\n": "the kernel has no room for 16 frames a second between devices (net.core.netdev_max_backlog)",
+		"00000000 00000001 00000000\n":                             "", // a CPU has gone
+		"":                                                         "",
+	} {
+		got := ""
+		for _, s := range backlog(2, text).since(before) {
+			if s.bad {
+				got += s.detail
+			}
+		}
+		if got != want {
+			t.Errorf("%q after %d dropped: %q, want %q", text, before.dropped, got, want)
 		}
 	}
 	if signs := first.since(load{}); signs != nil {

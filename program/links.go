@@ -148,7 +148,7 @@ type LinkStats struct {
 type Overload struct {
 	From   time.Time `json:"from"`
 	To     time.Time `json:"to"`
-	What   string    `json:"what"`   // cpu, steal, holder late, holder full
+	What   string    `json:"what"`   // cpu, steal, backlog, holder late, holder full
 	Detail string    `json:"detail"` // the figure that says so
 }
 
