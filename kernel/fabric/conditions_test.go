@@ -50,9 +50,11 @@ func who(leg string) uint64 {
 
 // onEachLeg runs a test for a condition on each leg.
 func onEachLeg(t *testing.T, c program.Condition, test func(t *testing.T, r *rig, leg string)) {
+	r := newTestRig(t, &program.Links{})
 	for _, leg := range legs {
 		t.Run(leg, func(t *testing.T) {
-			test(t, newRig(t, testProgram(), &Shaping{Links: onLeg(leg, c), Holder: Holder{FirstHold: labHold}}), leg)
+			r.change(onLeg(leg, c))
+			test(t, r, leg)
 		})
 	}
 }
@@ -199,10 +201,11 @@ func checkDrawn(t *testing.T, n int, d *draws, c *program.Condition, x *fate, tw
 
 // TestSeed: another seed, another fate; the same, the same.
 func TestSeed(t *testing.T) {
+	r := newTestRig(t, &program.Links{})
 	fates := func(seed uint64) (out []bool) {
 		links := onLeg("out", program.Condition{Loss: share(0.5)})
 		links.Seed = seed
-		r := newRig(t, testProgram(), &Shaping{Links: links})
+		r.change(links)
 		for range 64 {
 			out = append(out, r.send(toTen, 0).passed)
 		}
@@ -218,14 +221,15 @@ func TestSeed(t *testing.T) {
 // 10,000 times; and as the seed is fixed, it is the same every time.
 func TestLoss(t *testing.T) {
 	const frames = 200000
+	r := newTestRig(t, &program.Links{})
 	for _, p := range []float64{0, 0.001, 0.01, 0.1, 0.25, 0.5, 1} {
-		r := newRig(t, testProgram(), &Shaping{Links: onLeg("out", program.Condition{Loss: share(p)})})
+		r.change(onLeg("out", program.Condition{Loss: share(p)}))
 		checkShare(t, r, fmt.Sprint(p), p, 1, frames)
 	}
 	// Bursts: the state is good for 100 frames on average, and bad for 4.
 	c := program.Condition{ToBad: share(0.01), ToGood: share(0.25), LossBad: share(0.8), Loss: share(0.001)}
 	bad := 0.01 / (0.01 + 0.25)
-	r := newRig(t, testProgram(), &Shaping{Links: onLeg("out", c)})
+	r.change(onLeg("out", c))
 	// What follows each other is alike: the spread is that of fewer frames.
 	correlated := (1 + (1 - 0.26)) / (1 - (1 - 0.26))
 	checkShare(t, r, "bursts", bad*0.8+(1-bad)*0.001, correlated, frames)
@@ -280,7 +284,7 @@ func TestTables(t *testing.T) {
 	c := program.Condition{Delay: 4 * time.Second, Jitter: time.Second, Distribution: 2}
 	l := onLeg("out", c)
 	l.Tables = []program.Distribution{{Name: "other", Values: other}, {Name: "steps", Values: values}}
-	r := newRig(t, testProgram(), &Shaping{Links: l})
+	r := newTestRig(t, l)
 	d := draws{seed: seed, who: who("out")}
 	for n := range 200 {
 		want := c.Delay + c.Jitter*time.Duration(values[d.draw(toJitter)>>19])>>16
@@ -295,8 +299,9 @@ func TestTables(t *testing.T) {
 // for that.
 func TestOrdered(t *testing.T) {
 	c := program.Condition{Delay: 2 * time.Second, Jitter: 2 * time.Second, Ordered: true}
+	r := newTestRig(t, &program.Links{})
 	for _, leg := range []string{"out", "pair"} {
-		r := newRig(t, testProgram(), &Shaping{Links: onLeg(leg, c)})
+		r.change(onLeg(leg, c))
 		d := draws{seed: seed, who: who(leg)}
 		var last uint64
 		for n := range 100 {

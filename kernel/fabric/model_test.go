@@ -39,6 +39,36 @@ func (r *rig) update(p *program.Program, s *Shaping) {
 	}
 }
 
+// change gives the fabric other conditions, and makes it forget all that was.
+func (r *rig) change(links *program.Links) {
+	r.Helper()
+	r.update(testProgram(), &Shaping{Links: links})
+	mem, err := r.f.shaping.maps.open()
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer mem.close()
+	clear(mem.states)
+	var pair uint64
+	var state clock
+	for all := r.f.shaping.maps.PairStates.Iterate(); all.Next(&pair, &state); {
+		if err := r.f.shaping.maps.PairStates.Delete(pair); err != nil {
+			r.Fatal(err)
+		}
+	}
+}
+
+// newTestRig makes a rig for the test program, with room for any of these
+// tests' conditions.
+func newTestRig(t testing.TB, links *program.Links) *rig {
+	t.Helper()
+	room := onLeg("classes", program.Condition{Jitter: 1, Distribution: 1})
+	room.Tables = []program.Distribution{{Values: make([]int32, program.DistributionSize)}}
+	r := newRig(t, testProgram(), &Shaping{Links: room, Holder: Holder{FirstHold: labHold}})
+	r.change(links)
+	return r
+}
+
 // skb is struct __sk_buff as far as a test run takes it, for GSO too.
 type skb struct {
 	_              [9]uint32

@@ -48,9 +48,9 @@ func tenOf(length int) []byte {
 // TestRate: frames leave one after the other, each when its last byte has left.
 func TestRate(t *testing.T) {
 	const rate = 1e6
+	r := newTestRig(t, &program.Links{})
 	for _, leg := range legs {
-		links := onLeg(leg, program.Condition{Rate: rate, Delay: time.Second})
-		r := newRig(t, testProgram(), &Shaping{Links: links})
+		r.change(onLeg(leg, program.Condition{Rate: rate, Delay: time.Second}))
 		begin := monotonic()
 		ends := begin
 		for n, length := range []int{1514, 60, 1514, 3014, 60, 1514, 1514, 1514} {
@@ -66,6 +66,7 @@ func TestRate(t *testing.T) {
 // TestQueue: what would wait for too long is dropped, or marked.
 func TestQueue(t *testing.T) {
 	const rate, length = 1e4, 1250 // 1 s each
+	r := newTestRig(t, &program.Links{})
 	for name, c := range map[string]program.Condition{
 		"time":  {Rate: rate, QueueTime: 20500 * time.Millisecond},
 		"bytes": {Rate: rate, QueueBytes: 205 * rate / 80},
@@ -73,7 +74,8 @@ func TestQueue(t *testing.T) {
 		for _, ecn := range []bool{false, true} {
 			for _, tos := range []byte{0, 1, 2} {
 				c.ECN = ecn
-				r := newRig(t, testProgram(), &Shaping{Links: onLeg("out", c)})
+				r.change(onLeg("out", c))
+				full := mustCount(t, r.f)["drop_queue_full"]
 				f := ipv4(program.MACOf(1, 10), program.MACOf(1, 1), udp, tos, 0, length)
 				passed := 0
 				for range 60 {
@@ -92,20 +94,20 @@ func TestQueue(t *testing.T) {
 					want = 42
 				}
 				// While they come, one may leave.
-				if got := mustCount(t, r.f); passed < want || passed > want+1 || got["drop_queue_full"] != uint64(60-passed) {
+				if got := mustCount(t, r.f); passed < want || passed > want+1 || got["drop_queue_full"]-full != uint64(60-passed) {
 					t.Errorf("%s, ECN %v, tos %d: %d pass, want %d; %v", name, ecn, tos, passed, want, got)
 				}
 			}
 		}
 	}
-	r := newRig(t, testProgram(), &Shaping{Links: onLeg("out", program.Condition{Rate: 8000})})
+	r.change(onLeg("out", program.Condition{Rate: 8000}))
 	for range 100 {
 		if x := r.send(tenOf(1514), 0); !x.passed {
 			t.Fatal("a queue without limits dropped a frame")
 		}
 	}
 	// The holder has one all the same: a quarter of an hour.
-	r = newRig(t, testProgram(), &Shaping{Links: onLeg("out", program.Condition{Rate: 8})})
+	r.change(onLeg("out", program.Condition{Rate: 8}))
 	for n := range 12 {
 		x := r.send(tenOf(100), 0)
 		if due := time.Duration(n+1) * 100 * time.Second; x.passed != (due <= 1000*time.Second) || x.passed && x.wait < due-soon {
@@ -118,6 +120,7 @@ func TestQueue(t *testing.T) {
 // packets, with all their headers.
 func TestGSO(t *testing.T) {
 	const rate, size, packets = 1e6, 100, 20
+	r := newTestRig(t, &program.Links{})
 	// There is no cut: the rate is too low to go without it otherwise.
 	for name, f := range map[string]struct {
 		frame []byte
@@ -128,7 +131,7 @@ func TestGSO(t *testing.T) {
 		"UDP":         {ipv4(program.MACOf(1, 10), program.MACOf(1, 1), udp, 0, 0, 42+size*packets), 42},
 		"last is one": {ipv4(program.MACOf(1, 10), program.MACOf(1, 1), tcp, 0, 0, 54+size*(packets-1)+1), 54},
 	} {
-		r := newRig(t, testProgram(), &Shaping{Links: onLeg("out", program.Condition{Rate: rate, Delay: time.Minute})})
+		r.change(onLeg("out", program.Condition{Rate: rate, Delay: time.Minute}))
 		for range 50 {
 			r.send(tenOf(3000), 0) // makes a queue
 		}
@@ -150,7 +153,7 @@ func TestTrace(t *testing.T) {
 	for _, leg := range []string{"out", "pair"} {
 		links := onLeg(leg, c)
 		links.Traces = []program.Trace{trace}
-		r := newRig(t, testProgram(), &Shaping{Links: links})
+		r := newTestRig(t, links)
 		origin := r.origin()
 		rng := rand.New(rand.NewPCG(1, 1))
 		var frames []int
@@ -266,13 +269,14 @@ func (r *rig) skipTo(origin, bytes uint64) {
 // TestTraceQueue: the limits of queues hold for traces, too.
 func TestTraceQueue(t *testing.T) {
 	trace := program.Trace{Period: 1000, At: []uint32{100, 200, 300, 400, 500, 600, 700, 800, 900, 1000}}
+	r := newTestRig(t, &program.Links{})
 	for name, c := range map[string]program.Condition{
 		"time":  {Trace: 1, QueueTime: 1999 * time.Millisecond},
 		"bytes": {Trace: 1, QueueBytes: 19 * program.TracePacket},
 	} {
 		links := onLeg("out", c)
 		links.Traces = []program.Trace{trace}
-		r := newRig(t, testProgram(), &Shaping{Links: links})
+		r.change(links)
 		passed := 0
 		for range 30 {
 			if r.send(tenOf(program.TracePacket), 0).passed {
