@@ -36,16 +36,16 @@ func delayTable(ctx context.Context, a *accuracy) error {
 	}
 	defer s.close()
 	probes := pick(a, 1000, 100)
-	errs, tails := make([][]reading, len(cases)), make([][]reading, len(cases))
+	errs, tails, wakes := make([][]reading, len(cases)), make([][]reading, len(cases)), []reading{}
 	for run := range a.runs() {
 		for i := range cases {
 			i = (i + run*5) % len(cases) // no case is always the first
-			middle, far, err := a.delayOnce(ctx, s, cases[i], addrs["far"], probes)
+			middle, far, wake, err := a.delayOnce(ctx, s, cases[i], addrs["far"], probes)
 			if err != nil {
 				return fmt.Errorf("%s: %w", cases[i].name, err)
 			}
 			a.say("delay: %s: error %s µs, p99 %s µs beyond the timers", cases[i].name, signed(middle.value), signed(far.value))
-			errs[i], tails[i] = append(errs[i], middle), append(tails[i], far)
+			errs[i], tails[i], wakes = append(errs[i], middle), append(tails[i], far), append(wakes, wake)
 		}
 	}
 	for i, c := range cases {
@@ -57,6 +57,7 @@ func delayTable(ctx context.Context, a *accuracy) error {
 		a.add("delay", c.name+": median RTT error", probes, "µs", within("ours", math.Max(us/100, 50)), errs[i])
 		a.add("delay", c.name+": p99 of it beyond timers' p99", probes, "µs", atMost("ours", 300), tails[i])
 	}
+	a.add("delay", "besides, until the reader had woken: median", probes, "µs", Bar{}, wakes)
 	return nil
 }
 
@@ -84,7 +85,7 @@ const delayPace = 5137 * time.Microsecond
 const warmUp = 10
 
 // delayOnce probes one case.
-func (a *accuracy) delayOnce(ctx context.Context, s *sockets, c delayCase, far netip.Addr, probes int) (middle, beyond reading, err error) {
+func (a *accuracy) delayOnce(ctx context.Context, s *sockets, c delayCase, far netip.Addr, probes int) (middle, beyond, wake reading, err error) {
 	q, m, err := calm(ctx, a, func() (*shots, error) {
 		q := &shots{}
 		for i := range probes + warmUp {
@@ -95,12 +96,12 @@ func (a *accuracy) delayOnce(ctx context.Context, s *sockets, c delayCase, far n
 		return q, q.shoot(ctx, a.Exe, s, c.delay+time.Second)
 	})
 	if err != nil {
-		return middle, beyond, err
+		return middle, beyond, wake, err
 	}
 	q.forget(warmUp)
 	took, lost := q.times()
 	if len(took) == 0 {
-		return middle, beyond, fmt.Errorf("no probe was answered")
+		return middle, beyond, wake, fmt.Errorf("no probe was answered")
 	}
 	if lost > 0 {
 		m.note = fmt.Sprintf("%d of %d probes lost", lost, probes)
@@ -108,10 +109,11 @@ func (a *accuracy) delayOnce(ctx context.Context, s *sockets, c delayCase, far n
 	m.timerP50, m.timerP99 = q.lateness()
 	p50, p99 := quantiles(took)
 	asked := float64(c.delay.Nanoseconds()) / 1e3
-	return reading{p50 - asked, m}, reading{p99 - asked - m.timerP99, m}, nil
+	late, _ := quantiles(q.awake())
+	return reading{p50 - asked, m}, reading{p99 - asked - m.timerP99, m}, reading{late, m}, nil
 }
 
 // forget leaves the first n probes out.
 func (q *shots) forget(n int) {
-	q.Sent, q.Received, q.Copies = q.Sent[n:], q.Received[n:], q.Copies[n:]
+	q.Sent, q.Received, q.Seen, q.Copies = q.Sent[n:], q.Received[n:], q.Seen[n:], q.Copies[n:]
 }

@@ -230,6 +230,17 @@ func (q *shots) lateness() (p50, p99 float64) {
 	return quantiles(late)
 }
 
+// awake gives how long the reader of each answered probe took to wake up and
+// read it, in µs.
+func (q *shots) awake() (took []float64) {
+	for i, r := range q.Received {
+		if r != 0 {
+			took = append(took, float64(q.Seen[i]-r)/1e3)
+		}
+	}
+	return took
+}
+
 // times gives how long each answered probe took, in µs, and how many were not.
 func (q *shots) times() (took []float64, lost int) {
 	for i, r := range q.Received {

@@ -13,6 +13,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"myriad/kernel"
 )
 
 // The prober is one process with one thread outside of all vnodes, which has
@@ -23,8 +25,8 @@ import (
 //
 // With ICMP, the thread sends an echo request through a raw socket; the kernel
 // of the vnode that it goes to answers at once, in the context of the softirq
-// that delivered it; the answer wakes the thread, which takes the time. A
-// measured round trip thus has one wake-up in it, as that of ping(8) has.
+// that delivered it; the kernel notes when the answer arrives at the socket,
+// which is what ping(8) goes by, and wakes the thread, which notes it too.
 // With UDP, a datagram goes one way: from one vnode's socket into another's.
 //
 // Between probes the thread sleeps in epoll_pwait2 until the next one is due,
@@ -47,7 +49,8 @@ type probeJob struct {
 // of CLOCK_MONOTONIC.
 type probeResult struct {
 	Sent     []int64
-	Received []int64 // when the first copy arrived; 0: none did
+	Received []int64 // when the first copy arrived at the socket; 0: none did
+	Seen     []int64 // when the thread had read it
 	Copies   []uint8
 	Late     []int64 // how late the thread woke, each time that it slept until a probe was due
 }
@@ -68,6 +71,7 @@ type prober struct {
 	mono     int64
 	out      []byte
 	in       []byte
+	oob      [64]byte
 	received int
 }
 
@@ -101,13 +105,16 @@ func (p *prober) open() error {
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return fmt.Errorf("socket %d: %w", i, err)
 		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+			return fmt.Errorf("socket %d: %w", i, err)
+		}
 		event := &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}
 		if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, event); err != nil {
 			return fmt.Errorf("socket %d: %w", i, err)
 		}
 	}
 	n := len(p.job.At)
-	p.result = probeResult{Sent: make([]int64, n), Received: make([]int64, n), Copies: make([]uint8, n), Late: make([]int64, 0, n)}
+	p.result = probeResult{Sent: make([]int64, n), Received: make([]int64, n), Seen: make([]int64, n), Copies: make([]uint8, n), Late: make([]int64, 0, n)}
 	p.pid = uint32(unix.Getpid())
 	p.out, p.in = make([]byte, 8+max(p.job.Size, probeHeader)), make([]byte, 4096)
 	var ts unix.Timespec
@@ -183,11 +190,14 @@ func (p *prober) sleep(wait int64) (came bool, err error) {
 // drain reads what a socket has.
 func (p *prober) drain(fd int) {
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p.in[0])), uintptr(len(p.in)), 0, 0, 0)
-		now := p.now()
+		piece := unix.Iovec{Base: &p.in[0], Len: uint64(len(p.in))}
+		head := unix.Msghdr{Iov: &piece, Iovlen: 1, Control: &p.oob[0], Controllen: uint64(len(p.oob))}
+		n, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&head)), 0)
+		read := time.Now()
 		if errno != 0 {
 			return
 		}
+		now := p.mono + int64(read.Sub(p.base))
 		b := p.in[:n]
 		if p.job.ICMP {
 			if b = echoReply(b); b == nil {
@@ -202,7 +212,10 @@ func (p *prober) drain(fd int) {
 			continue
 		}
 		if p.result.Copies[i] == 0 {
-			p.result.Received[i] = now
+			// By the wall clock, as the kernel's moment is, and back.
+			sent := read.Add(-time.Duration(now - p.result.Sent[i]))
+			trip := kernel.RoundTrip(sent, read, p.oob[:head.Controllen])
+			p.result.Received[i], p.result.Seen[i] = p.result.Sent[i]+int64(trip), now
 			p.received++
 		}
 		p.result.Copies[i]++

@@ -209,15 +209,15 @@ func (a *accuracy) compareDelay(ctx context.Context, n *netem, c referenceCase, 
 		return sample{}, err
 	}
 	defer theirs.close()
-	_, _, err = a.delayOnce(ctx, ours, delayCase{c.name, vnode, c.delay}, far, warmUp) // resolves the address
+	_, _, _, err = a.delayOnce(ctx, ours, delayCase{c.name, vnode, c.delay}, far, warmUp) // resolves the address
 	if err != nil {
 		return sample{}, err
 	}
-	us, _, err := a.delayOnce(ctx, ours, delayCase{c.name, vnode, c.delay}, far, probes)
+	us, _, _, err := a.delayOnce(ctx, ours, delayCase{c.name, vnode, c.delay}, far, probes)
 	if err != nil {
 		return sample{}, err
 	}
-	them, _, err := a.delayOnce(ctx, theirs, delayCase{c.name, "near", c.delay}, netemFar, probes)
+	them, _, _, err := a.delayOnce(ctx, theirs, delayCase{c.name, "near", c.delay}, netemFar, probes)
 	return sample{us.value, them.value}, err
 }
 

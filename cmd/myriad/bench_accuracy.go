@@ -23,7 +23,7 @@ it stayed so. Run it on a machine that does nothing else.
 
 Round trips are ICMP echoes sent by one thread outside of the vnodes, through
 sockets of theirs, and answered by the other vnode's kernel: between being sent
-and being seen there is one wake-up, as with ping. Clock: CLOCK_MONOTONIC.
+and arriving at the socket, by the kernel's clock, as ping does it.
 Losses are numbered UDP packets that go one way; rates are iperf3's goodput at
 the receiver, in steady state.
 
