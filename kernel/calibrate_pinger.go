@@ -72,7 +72,8 @@ func (p *pinger) echo(to netip.Addr) (time.Duration, error) {
 	var oob [128]byte
 	for {
 		n, oobn, _, _, err := unix.Recvmsg(p.sock, buf[:], oob[:], 0)
-		took := time.Since(start)
+		end := time.Now()
+		took := end.Sub(start)
 		switch {
 		case err == unix.EINTR && took < pingWait:
 			continue
@@ -82,16 +83,31 @@ func (p *pinger) echo(to netip.Addr) (time.Duration, error) {
 			return 0, fmt.Errorf("wait for %s: %w", to, err)
 		}
 		if header := int(buf[0]&0xf) * 4; n >= header+icmpSize && [icmpSize]byte(buf[header:]) == want {
-			return RoundTrip(start, took, oob[:oobn]), nil
+			return RoundTrip(start, end, oob[:oobn]), nil
 		}
 	}
 }
 
-// RoundTrip is the time between start and the arrival of a packet at its
-// socket, which the kernel tells with it where the socket has SO_TIMESTAMPNS
-// (oob are its control messages). Where it does not, or the clock was set
-// meanwhile, it is took: what the reader has seen.
-func RoundTrip(start time.Time, took time.Duration, oob []byte) time.Duration {
+// RoundTrip is the time between sending at start and the arrival of a packet at
+// its socket, which the kernel tells with it where the socket has
+// SO_TIMESTAMPNS (oob are its control messages); end is when it was read. Where
+// the kernel does not tell, or the clock was set meanwhile, it is the time
+// until end: that clock is read for its arrival, but trusted only as far as the
+// one that nobody sets agrees with it.
+func RoundTrip(start, end time.Time, oob []byte) time.Duration {
+	return roundTrip(start.UnixNano(), end.UnixNano(), end.Sub(start), oob)
+}
+
+// clockSlack is how far the two clocks may disagree over a round trip. They run
+// at the same speed, and are read one after the other.
+const clockSlack = 20 * time.Microsecond
+
+// roundTrip is RoundTrip with start and end by the clock that can be set, and
+// what the time between them was by the one that cannot.
+func roundTrip(start, end int64, took time.Duration, oob []byte) time.Duration {
+	if step := time.Duration(end-start) - took; step.Abs() > clockSlack {
+		return took
+	}
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return took
@@ -100,7 +116,7 @@ func RoundTrip(start time.Time, took time.Duration, oob []byte) time.Duration {
 		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SCM_TIMESTAMPNS && len(m.Data) >= 16 {
 			e := binary.NativeEndian
 			at := int64(e.Uint64(m.Data))*1e9 + int64(e.Uint64(m.Data[8:]))
-			if trip := time.Duration(at - start.UnixNano()); trip > 0 && trip <= took {
+			if trip := time.Duration(at - start); trip > 0 && trip <= took {
 				return trip
 			}
 		}

@@ -226,7 +226,7 @@ func (p *prober) receive(id uint32) {
 			p.land(id, Echo{ID: e.ID, Err: err.Error()})
 			return
 		case p.isReply(id, buf[:n]):
-			p.land(id, Echo{ID: e.ID, RTT: max(1, int64(kernel.RoundTrip(e.sent, now.Sub(e.sent), oob[:oobn])))})
+			p.land(id, Echo{ID: e.ID, RTT: max(1, int64(kernel.RoundTrip(e.sent, now, oob[:oobn])))})
 			return
 		}
 	}
