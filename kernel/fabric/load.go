@@ -51,7 +51,8 @@ type loader struct {
 	old     *Fabric
 	replace map[string]*ebpf.Map
 	want    *tables
-	share   bool // old's tables have room
+	have    *tables // those that update will find: old's if they have room, else want
+	share   bool    // old's tables have room
 }
 
 // tables decides whether the new fabric has old's tables or new ones.
@@ -64,7 +65,7 @@ func (l *loader) tables(p *program.Program, spec *ebpf.CollectionSpec) error {
 			return err
 		}
 		if l.want, err = build(p, have); err == nil {
-			l.share = true
+			l.share, l.have = true, have
 			l.want.carry(have)
 			o := &l.old.objects
 			for name, m := range map[string]*ebpf.Map{
@@ -83,6 +84,7 @@ func (l *loader) tables(p *program.Program, spec *ebpf.CollectionSpec) error {
 		return err
 	}
 	l.want.carry(have)
+	l.have = l.want
 	l.want.extend(spec)
 	return nil
 }
@@ -109,39 +111,41 @@ func (l *loader) shaping(s *Shaping, spec *ebpf.CollectionSpec) error {
 		}
 	}
 	t := l.want.clone()
-	t.assign(s.Links, l.want)
+	t.assign(s.Links, l.have)
 	next, err := translate(s.Links, t)
 	if err != nil {
 		return err
 	}
 	var had *shapingMaps
+	var in use
 	if l.old != nil && l.old.shaping != nil {
 		had = &l.old.shaping.maps
 		l.replace[shapedMapBehind] = had.Behind
+		if in, err = had.use(); err != nil {
+			return err
+		}
 	}
 	moments := 0
 	for _, tr := range next.traces {
 		moments += len(tr.moments) + 1
 	}
-	for name, size := range map[string]struct {
-		m          *ebpf.Map
-		need, more int
-	}{
-		shapedMapLinks:      {had.get(shapedMapLinks), len(next.links), len(next.links)/4 + 256},
-		shapedMapStates:     {had.get(shapedMapStates), len(next.links), len(next.links)/4 + 256},
-		shapedMapConditions: {had.get(shapedMapConditions), len(next.conditions), len(next.conditions)/4 + 64},
-		shapedMapMatrix:     {had.get(shapedMapMatrix), len(next.matrix), 16},
-		shapedMapPairs:      {had.get(shapedMapPairs), 2 * len(next.pairs), len(next.pairs)/2 + 256},
-		shapedMapTables:     {had.get(shapedMapTables), 2 * len(next.tables), 2},
-		shapedMapTraces:     {had.get(shapedMapTraces), 2 * moments, 1024},
-		shapedMapPairStates: {had.get(shapedMapPairStates), next.stateful, 64 + min(next.stateful, 1)*4096},
+	for name, size := range map[string]struct{ need, more int }{
+		shapedMapLinks:      {len(next.links), len(next.links)/4 + 256},
+		shapedMapStates:     {len(next.links), len(next.links)/4 + 256},
+		shapedMapConditions: {len(next.conditions), len(next.conditions)/4 + 64},
+		shapedMapMatrix:     {len(next.matrix), 16},
+		shapedMapPairs:      {len(next.pairs) + max(len(next.pairs), in.pairs), len(next.pairs)/2 + 256},
+		shapedMapTables:     {len(next.tables) + max(len(next.tables), in.tables), 2},
+		shapedMapTraces:     {moments + max(moments, in.traces), 1024},
+		shapedMapPairStates: {next.stateful, 64 + min(next.stateful, 1)*4096},
 	} {
 		room := size.need + size.more
-		if size.m != nil {
-			room = max(room, int(size.m.MaxEntries()))
+		if m := had.get(name); m != nil {
+			have := int(m.MaxEntries())
+			room = max(room, have)
 			remembers := name == shapedMapStates || name == shapedMapPairStates
-			if have := int(size.m.MaxEntries()); remembers && have >= size.need {
-				l.replace[name], room = size.m, have
+			if remembers && have >= size.need {
+				l.replace[name], room = m, have
 			}
 		}
 		spec.Maps[name].MaxEntries = uint32(room)
@@ -149,6 +153,27 @@ func (l *loader) shaping(s *Shaping, spec *ebpf.CollectionSpec) error {
 	// The two have the same index.
 	spec.Maps[shapedMapLinks].MaxEntries = spec.Maps[shapedMapStates].MaxEntries
 	return nil
+}
+
+// use is how much of the maps without halves what is in force takes; it keeps
+// its places in those of tables and traces.
+type use struct{ pairs, tables, traces int }
+
+func (m *shapingMaps) use() (in use, err error) {
+	mem, err := m.open()
+	if err != nil {
+		return in, err
+	}
+	defer mem.close()
+	in.pairs = len(mem.pairsOf(mem.half(partPairs)))
+	slots, traces := mem.referred()
+	for slot := range slots {
+		in.tables = max(in.tables, int(slot)+1)
+	}
+	for _, t := range traces {
+		in.traces = max(in.traces, int(t.first)+1+len(t.moments))
+	}
+	return in, nil
 }
 
 // get gives the map of a name, nil if there are none.
