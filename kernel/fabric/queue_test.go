@@ -271,7 +271,7 @@ func TestTraceQueue(t *testing.T) {
 	trace := program.Trace{Period: 100000, At: []uint32{10000, 20000, 30000, 40000, 50000, 60000, 70000, 80000, 90000, 100000}}
 	r := newTestRig(t, &program.Links{})
 	for name, c := range map[string]program.Condition{
-		"time":  {Trace: 1, QueueTime: 199900 * time.Millisecond},
+		"time":  {Trace: 1, QueueTime: 205 * time.Second},
 		"bytes": {Trace: 1, QueueBytes: 19 * program.TracePacket},
 	} {
 		links := onLeg("out", c)
