@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -64,4 +65,27 @@ func TestExchange(t *testing.T) {
 	l.withHolder(false)
 	l.shape(of(0))
 	l.shape(of(vnodes))
+}
+
+// TestOneByOne: vnodes that get their conditions one after the other fill the
+// maps to the last entry, and then get bigger ones.
+func TestOneByOne(t *testing.T) {
+	const vnodes = 300
+	p := crowd(vnodes)
+	links := &program.Links{Seed: seed, Conditions: []program.Condition{{Delay: time.Millisecond}}}
+	links.Vifaces = []program.LinkRange{{Network: 1, Host: 1, Count: 1, Out: 1}}
+	r := newRig(t, p, &Shaping{Links: links})
+	for ; links.Vifaces[0].Count < vnodes; links.Vifaces[0].Count++ {
+		c, err := r.f.Prepare(links)
+		if errors.Is(err, ErrRoom) {
+			return
+		}
+		if err == nil {
+			_, err = c.Commit()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Error("the maps were never full")
 }

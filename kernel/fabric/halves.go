@@ -152,6 +152,9 @@ func inHalf(half int, pairs map[uint64]uint32) map[uint64]uint32 {
 
 // same says whether one half has what is wanted and, beyond that, nothing.
 func same[T comparable](all [][2]T, half int, want []T) bool {
+	if len(want) > len(all) {
+		return false
+	}
 	for i := range want {
 		if all[i][half] != want[i] {
 			return false
