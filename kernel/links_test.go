@@ -213,6 +213,22 @@ func TestShapeCalledOff(t *testing.T) {
 	mustTake(t, racks, "a", "10.1.0.3", 140*time.Millisecond)
 }
 
+// TestShapeGrowing: conditions that need bigger tables do not come into force
+// before their moment.
+func TestShapeGrowing(t *testing.T) {
+	p, _ := open(t)
+	want := pinging(kerneltest.Shapes[0])
+	want.Links = kerneltest.Delays(want, 20)
+	mustApply(t, p, want)
+	many := kerneltest.Delays(want, 30)
+	many.Classes, many.Matrix = 100, make([]program.PairWord, 100*100)
+	at := time.Now().Add(600 * time.Millisecond)
+	shaped, err := p.Shape(t.Context(), "ping", many, at)
+	if late := time.Since(at); err != nil || late < 0 || shaped.Lateness <= 0 || shaped.Lateness > late {
+		t.Errorf("after %v: %+v, %v", late, shaped, err)
+	}
+}
+
 // TestShapeUnknown: without the program that a platform was made of, it cannot
 // get its first conditions; that is said.
 func TestShapeUnknown(t *testing.T) {

@@ -69,6 +69,11 @@ func (p *Pnode) shape(ctx context.Context, platform string, l *program.Links, at
 			_, err = p.arm(ctx, platform, muted(l))
 			armed = time.Since(start)
 		case errors.Is(err, fabric.ErrRoom) && try < 2:
+			// Bigger tables come into force as soon as they are made: not before
+			// the moment, and late by what that takes.
+			if err := meet(ctx, at); err != nil {
+				return nil, err
+			}
 			start := time.Now()
 			shaped.Entries, err = p.arm(ctx, platform, l)
 			shaped.Took = time.Since(start)
