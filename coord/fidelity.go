@@ -186,7 +186,9 @@ func (m *measuring) result(began time.Time, before, after []*program.LinkStats) 
 		late = added(late, s.Lateness)
 	}
 	out.Lateness = lateness(late, worstOf(late))
-	out.Problems = unmet(m.force.links, calibration)
+	for _, note := range m.plan.Unmet(m.force.links, calibration) {
+		out.Problems = append(out.Problems, note.String())
+	}
 	if m.force.links != nil && calibration == nil {
 		out.Problems = append(out.Problems, "what the machine's own path costs is not known, so it is not subtracted")
 	}
@@ -349,36 +351,4 @@ func worstOf(counts []uint64) time.Duration {
 		}
 	}
 	return 0
-}
-
-// unmet says what is asked of links and cannot be met where the path itself
-// takes longer, as far as that is known.
-func unmet(l *program.Links, calibration *program.Calibration) []string {
-	base := calibration.Base()
-	if l == nil || base <= 0 {
-		return nil
-	}
-	var out []string
-	say := func(who string, least time.Duration, more string) {
-		out = append(out, fmt.Sprintf("%s: a delay of %v%s is asked for, and the path of this machine takes %v by itself", who, least, more, base.Round(100*time.Nanosecond)))
-	}
-	for i := range l.Conditions {
-		if d := l.Conditions[i].Delay; d > 0 && d < base {
-			say("links that are "+asked(l, l.Conditions[i]), d, "")
-		}
-	}
-	least := time.Duration(0)
-	pairs := 0
-	for _, w := range l.Matrix {
-		if d := l.PairCondition(w).Delay; w&program.PairIndexed == 0 && d > 0 && d < base {
-			pairs++
-			if least == 0 || d < least {
-				least = d
-			}
-		}
-	}
-	if pairs > 0 {
-		say(plural(pairs, "pair of classes", "pairs of classes"), rounded(least), " or more")
-	}
-	return out
 }

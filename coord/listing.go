@@ -253,7 +253,7 @@ func (l *lister) conditions(out *api.Viface, addr netip.Addr) {
 	r := l.links.Of(n.ID, n.HostOf(addr))
 	text := func(ref uint32) string {
 		if _, ok := l.texts[ref]; !ok && ref != 0 {
-			l.texts[ref] = asked(l.links, l.links.Condition(ref))
+			l.texts[ref] = plan.Asked(l.links, l.links.Condition(ref)).String()
 		}
 		return l.texts[ref]
 	}

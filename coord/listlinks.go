@@ -5,11 +5,9 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"myriad/api"
 	"myriad/bus"
-	"myriad/link"
 	"myriad/nodeset"
 	"myriad/plan"
 	"myriad/program"
@@ -73,10 +71,7 @@ func (c *Coordinator) Links(ctx context.Context, platform, nodes, to string) (*a
 		out.More, rows = len(rows)-mostRows, rows[:mostRows]
 	}
 	for _, r := range rows {
-		if r.Side == topo.SidePair {
-			r.Asked.Delay = rounded(r.Asked.Delay)
-		}
-		row := api.LinkRow{Nodes: r.Nodes.String(), Network: r.Network, Side: sideNames[r.Side], Asked: asked(f.links, r.Asked), Count: r.Count}
+		row := api.LinkRow{Nodes: r.Nodes.String(), Network: r.Network, Side: sideNames[r.Side], Asked: plan.Asked(f.links, r.Asked).String(), Count: r.Count}
 		if r.To == nil {
 			out.Vifaces = append(out.Vifaces, row)
 			continue
@@ -121,42 +116,4 @@ func addStats(to *api.LinkState, stats []*program.LinkStats) {
 			to.Overload = append(to.Overload, s.Overloads...)
 		}
 	}
-}
-
-// rounded gives the shortest delay of a pair that is kept as d: delays of
-// pairs are kept in units of program.DelayUnit.
-func rounded(d time.Duration) time.Duration {
-	kept, ok := program.WordOfDelay(d)
-	for unit := time.Second; ok && unit > time.Nanosecond; unit /= 10 {
-		r := d.Round(unit)
-		if w, ok := program.WordOfDelay(r); ok && w == kept {
-			return r
-		}
-	}
-	return d
-}
-
-// asked writes a condition as settings.
-func asked(l *program.Links, c program.Condition) string {
-	if c == (program.Condition{}) {
-		return "none"
-	}
-	out := link.Conditions{
-		Delay: c.Delay, Jitter: c.Jitter, Ordered: c.Ordered, Loss: c.Loss.Float(),
-		Corrupt: c.Corrupt.Float(), Duplicate: c.Duplicate.Float(), Reorder: c.Reorder.Float(),
-		Rate: c.Rate, ECN: c.ECN,
-	}
-	if c.ToBad != 0 {
-		out.Burst = &link.Burst{ToBad: c.ToBad.Float(), ToGood: c.ToGood.Float(), Loss: c.LossBad.Float()}
-	}
-	if !c.Default {
-		out.Queue = link.Queue{Time: c.QueueTime, Bytes: c.QueueBytes}
-	}
-	if i := int(c.Distribution); i > 0 && i <= len(l.Tables) {
-		out.Distribution = &link.Distribution{Name: l.Tables[i-1].Name}
-	}
-	if i := int(c.Trace); i > 0 && i <= len(l.Traces) {
-		out.Trace = &link.Trace{Name: l.Traces[i-1].Name}
-	}
-	return out.String()
 }

@@ -86,21 +86,4 @@ func TestApplied(t *testing.T) {
 			t.Errorf("%v and %v: %v is applied, want %v", tt.there, tt.back, got, tt.want)
 		}
 	}
-	l := &program.Links{Conditions: []program.Condition{{Delay: 5 * time.Microsecond}, {Delay: time.Second}}, Classes: 1, Matrix: []program.PairWord{100}}
-	if got := unmet(l, c); len(got) != 2 {
-		t.Errorf("unmet: %q", got)
-	}
-	if got := unmet(l, nil); got != nil {
-		t.Errorf("unmet, where nothing is known of the path: %q", got)
-	}
-}
-
-func TestRounded(t *testing.T) {
-	for _, want := range []time.Duration{0, 5 * time.Microsecond, 20 * time.Millisecond, 123456 * time.Microsecond, 250 * time.Microsecond, time.Minute, 100 * time.Nanosecond} {
-		w, _ := program.WordOfDelay(want)
-		var l *program.Links
-		if got := rounded(l.PairCondition(w).Delay); got != want {
-			t.Errorf("%v is shown as %v", want, got)
-		}
-	}
 }

@@ -30,8 +30,9 @@ const (
 	typicalFloor    = 20 * time.Microsecond
 	typicalLateness = 60 * time.Microsecond
 
-	// A holder cannot tell what is later than this from what is overdue.
-	horizon = 18 * time.Minute
+	// The fabric drops what would be held for longer: it could not be told from
+	// what is overdue.
+	horizon = 1000 * time.Second
 )
 
 // LinkForecast is what a plan asks of its links, and what that takes.
@@ -151,6 +152,18 @@ func (c *census) noter() *noter {
 		n.floor, n.lateness = max(n.floor, k.Base()), max(n.lateness, k.TimerP50)
 	}
 	return n
+}
+
+// Unmet says which delays of l are shorter than what the way through a pnode
+// takes by itself, as k has measured it; nothing where that is not known (nil).
+func (p *Plan) Unmet(l *program.Links, k *program.Calibration) []LinkNote {
+	if l == nil || k.Base() <= 0 {
+		return nil
+	}
+	n := p.newCensus(l).noter()
+	n.floor, n.measured = k.Base(), true
+	n.floors()
+	return n.notes
 }
 
 // source says where a figure comes from.
@@ -347,7 +360,7 @@ func (n *noter) surprises() {
 // maxNotes bounds what is noted of single conditions.
 const maxNotes = 10
 
-// far notes ways that take longer than a holder can tell from the past.
+// far notes ways on which packets would be held for too long.
 func (n *noter) far() {
 	var most [3]time.Duration
 	longest := func(to *time.Duration, ref uint32) {
@@ -370,7 +383,7 @@ func (n *noter) far() {
 		}
 	}
 	if sum := most[0] + most[1] + most[2]; sum > horizon {
-		n.note(n.nodes.String(), "", "ask for shorter delays or queues", "a packet may be on its way for %s; a wheel holds it for %s at most", sum.Round(time.Second), horizon)
+		n.note(n.nodes.String(), "", "ask for shorter delays or queues", "a packet may be on its way for %s; one that would be held for more than %s is dropped", sum.Round(time.Second), horizon)
 	}
 }
 

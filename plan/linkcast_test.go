@@ -48,7 +48,7 @@ func TestLinkNotes(t *testing.T) {
 		{"a small queue", out(link.Conditions{Rate: 1_000_000, Queue: link.Queue{Bytes: 1000}}), Pnode{}, "in a queue of 1kB, at 1mbit, no full packet has room"},
 		{"a queue of a packet", out(link.Conditions{Rate: 1_000_000, Queue: link.Queue{Packets: 1}}), Pnode{}, ""},
 		{"wild jitter", out(link.Conditions{Jitter: time.Second}), Pnode{}, "peer[1-20]: jitter=1s: jitter is larger than delay"},
-		{"far away", out(link.Conditions{Delay: time.Hour}), Pnode{}, "a packet may be on its way for 1h0m0s; a wheel holds it for 18m0s at most"},
+		{"far away", out(link.Conditions{Delay: time.Hour}), Pnode{}, "a packet may be on its way for 1h0m0s; one that would be held for more than 16m40s is dropped"},
 		{"too much for one", out(link.Conditions{Rate: 150_000_000}), Pnode{Name: "p1", CPUs: 1},
 			"peer[1-20]: together their rates are 3gbit; p1 holds about 1.8gbit with 1 CPU, so that about 12 of them may be in full use at once; let fewer send"},
 		{"enough for many", out(link.Conditions{Rate: 150_000_000}), Pnode{Name: "p1", CPUs: 2}, ""},
@@ -76,6 +76,30 @@ func TestLinkNotes(t *testing.T) {
 		if test.want == "" && len(got) > 0 || test.want != "" && (len(got) != 1 || !strings.Contains(got[0], test.want)) {
 			t.Errorf("%s: notes are\n%s\nwant\n%s", test.name, strings.Join(got, "\n"), test.want)
 		}
+	}
+}
+
+// Unmet goes by the conditions in force, whatever the file says.
+func TestUnmet(t *testing.T) {
+	p := mustPlan(t, flat(20))
+	k := &program.Calibration{Hold: 15 * time.Microsecond, End: 30 * time.Microsecond}
+	l := &program.Links{
+		Conditions: []program.Condition{{Delay: 5 * time.Microsecond}, {Delay: time.Second}}, Classes: 1, Matrix: []program.PairWord{100},
+		Vifaces: []program.LinkRange{{Network: 1, Host: 1, Count: 10, Class: 1}, {Network: 1, Host: 11, Count: 5, Out: 1}, {Network: 1, Host: 16, Count: 5, Out: 2}},
+	}
+	var got []string
+	for _, note := range p.Unmet(l, k) {
+		got = append(got, note.String())
+	}
+	const own, pairs = "peer[11-15]: a delay of 5us is asked for, the way itself takes 30us (measured here)", "peer[1-10] to peer[1-10]: a delay of 6.4us is asked for"
+	if len(got) != 2 || !strings.HasPrefix(got[0], own) || !strings.HasPrefix(got[1], pairs) {
+		t.Errorf("unmet:\n%s\nwant\n%s\n%s", strings.Join(got, "\n"), own, pairs)
+	}
+	if got := p.Unmet(l, nil); got != nil {
+		t.Errorf("where nothing is known of the path: %v", got)
+	}
+	if got := p.Unmet(nil, k); got != nil {
+		t.Errorf("of no conditions: %v", got)
 	}
 }
 
