@@ -317,7 +317,7 @@ func TestGone(t *testing.T) { holders(t, testGone) }
 
 func testGone(t *testing.T, fq bool) {
 	p := testProgram()
-	links := everyone(program.Condition{Delay: 100 * time.Millisecond}, program.Condition{})
+	links := everyone(program.Condition{Delay: 300 * time.Millisecond}, program.Condition{})
 	l := newShapedLab(t, fq, p, links)
 	w := l.wire(l.racks[1], trunkIndex)
 	send := l.wire(l.racks[0], trunkIndex)
@@ -325,21 +325,29 @@ func testGone(t *testing.T, fq bool) {
 	without := testProgram()
 	without.Racks[0].Vifaces = without.Racks[0].Vifaces[1:]
 	send.send(l, f)
+	l.await("held", 1)
 	l.shape(without, links)
 	if got := w.next(l); !slices.Equal(got, f) {
 		t.Errorf("from one who is gone arrives\n%x, want\n%x", got, f)
 	}
 	l.shape(p, links)
 	send.send(l, f)
+	l.await("held", 2)
 	without = testProgram()
 	without.Racks[1].Vifaces = without.Racks[1].Vifaces[1:]
 	l.shape(without, links)
-	for begin := time.Now(); mustCount(t, l.fabric)["released_to_nobody"] == 0; time.Sleep(time.Millisecond) {
-		if time.Since(begin) > 5*time.Second {
-			t.Fatal("it is not released")
-		}
-	}
+	l.await("released_to_nobody", 1)
 	if got := w.drain(l); len(got) > 0 {
 		t.Errorf("it arrives: %x", got)
+	}
+}
+
+// await waits until something has been counted.
+func (l *lab) await(reason string, n uint64) {
+	l.Helper()
+	for begin := time.Now(); mustCount(l, l.fabric)[reason] < n; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 5*time.Second {
+			l.Fatalf("%s counts %d, want %d", reason, mustCount(l, l.fabric)[reason], n)
+		}
 	}
 }
