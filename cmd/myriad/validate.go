@@ -32,12 +32,13 @@ type checked struct {
 	Vnodes   int     `json:"vnodes,omitempty"`
 	Networks int     `json:"networks,omitempty"`
 	Faults   []fault `json:"faults,omitempty"`
+	Notes    []fault `json:"notes,omitempty"` // what is right, and may surprise
 }
 
 const validateLong = `Check topology files: every problem of every file at once, each with its line,
-its column and what to do. Nothing but the files is looked at, and those that they
-refer to, so it needs no privileges; myriad plan tells whether a platform fits
-this machine.
+its column and what to do; and notes of what is right, and may surprise. Nothing
+but the files is looked at, and those that they refer to, so it needs no
+privileges; myriad plan tells whether a platform fits this machine.
 
 The lines are "FILE:LINE:COLUMN: …", as editors and CI systems expect them.`
 
@@ -82,6 +83,7 @@ func (a *app) printChecked(file string, t *topo.Topology, faults topo.Errors) er
 	c := checked{File: fileName(file), Valid: len(faults) == 0, Faults: faultsOf(faults)}
 	if t != nil {
 		c.Platform, c.Vnodes, c.Networks = t.Name, vnodesOf(t), len(t.Networks)
+		c.Notes = faultsOf(t.Notes)
 	}
 	if a.json() {
 		return a.printJSON(c)
@@ -90,6 +92,7 @@ func (a *app) printChecked(file string, t *topo.Topology, faults topo.Errors) er
 		a.printFaults(faults)
 		return nil
 	}
+	a.printNotes(t)
 	_, err := fmt.Fprintf(a.stdout, "%s: platform %s, %s in %s\n", c.File, c.Platform,
 		plural(c.Vnodes, "vnode", "vnodes"), plural(c.Networks, "vnetwork", "vnetworks"))
 	return err
@@ -101,6 +104,13 @@ func (a *app) printFaults(faults topo.Errors) {
 		fmt.Fprintln(a.stderr, f)
 	}
 	a.note("%s has %s", faults[0].File, plural(len(faults), "problem", "problems"))
+}
+
+// printNotes tells what is right in a topology, and may surprise.
+func (a *app) printNotes(t *topo.Topology) {
+	for _, n := range t.Notes {
+		a.note("note: %s", n)
+	}
 }
 
 func faultsOf(faults topo.Errors) []fault {
@@ -167,9 +177,12 @@ func bare(err error) error {
 }
 
 // wellFormed is readTopology for the commands that go on with the topology:
-// problems are printed as validate prints them.
+// problems and notes are printed as validate prints them.
 func (a *app) wellFormed(file string) (source []byte, files map[string][]byte, t *topo.Topology, err error) {
 	source, files, t, err = a.readTopology(file)
+	if err == nil {
+		a.printNotes(t)
+	}
 	return source, files, t, a.faulty(err)
 }
 
