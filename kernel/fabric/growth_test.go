@@ -61,7 +61,9 @@ func TestExchange(t *testing.T) {
 	}
 	plain := *p
 	plain.Racks = []program.Rack{{Vifaces: all}}
-	l := newLab(t, &plain) // so large that the places of all have room
+	l := newSpine(t)
+	l.addRack(0)
+	l.ensure(&plain) // so large that the places of all have room
 	l.withHolder(false)
 	l.shape(of(0))
 	l.shape(of(vnodes))
