@@ -55,12 +55,6 @@ type wait struct {
 	true chan struct{}
 }
 
-// asker is whoever waits for the end of a request.
-type asker struct {
-	progress chan api.Event // the latest news, older ones being dropped
-	last     chan api.Event // the end
-}
-
 // New makes a coordinator. Nothing happens before Run.
 func New(c Config) *Coordinator {
 	if c.Logf == nil {
@@ -254,56 +248,6 @@ func (c *Coordinator) Down(ctx context.Context, platform string, tell func(api.E
 		return last.Error
 	}
 	return err
-}
-
-// request has the machine do something, and waits for its end.
-func (c *Coordinator) request(ctx context.Context, event func(Asker) Event, tell func(api.Event)) (api.Event, error) {
-	me := &asker{progress: make(chan api.Event, 1), last: make(chan api.Event, 1)}
-	c.mu.Lock()
-	c.lastAsker++
-	id := c.lastAsker
-	c.askers[id] = me
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		delete(c.askers, id)
-		c.mu.Unlock()
-	}()
-	c.post(event(id))
-	for {
-		select {
-		case e := <-me.progress:
-			tell(e)
-		case e := <-me.last:
-			return e, nil
-		case <-c.done:
-			return api.Event{}, problemEnding()
-		case <-ctx.Done():
-			c.post(Gone{id})
-			return api.Event{}, context.Cause(ctx)
-		}
-	}
-}
-
-// tell tells askers what the machine says. Who is slow misses progress, but
-// never the end.
-func (c *Coordinator) tell(e Tell) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, id := range e.Askers {
-		a := c.askers[id]
-		switch {
-		case a == nil:
-		case e.Last:
-			a.last <- e.Event // the only one
-		default:
-			select {
-			case <-a.progress:
-			default:
-			}
-			a.progress <- e.Event
-		}
-	}
 }
 
 // step has the machine take an event, and begins what it wants done.
