@@ -98,6 +98,10 @@ func changesOf(p *plan.Plan, q *api.LinkChange) ([]topo.Change, error) {
 	if errs = append(errs, err); errors.Join(errs...) != nil {
 		return nil, errors.Join(errs...)
 	}
+	if cause, remedy := pointless(p, from, to); cause != "" {
+		bad(cause, remedy)
+		return nil, errors.Join(errs...)
+	}
 	for i := range changes {
 		changes[i].Nodes, changes[i].To = from, to
 	}
@@ -107,6 +111,23 @@ func changesOf(p *plan.Plan, q *api.LinkChange) ([]topo.Change, error) {
 		changes = append(changes, back)
 	}
 	return changes, nil
+}
+
+// pointless says why there is nothing that a change of some vnodes, or of what
+// goes from some to others, could be about.
+func pointless(p *plan.Plan, from, to *nodeset.Set) (cause, remedy string) {
+	switch vifaces, pairs := p.CountLinks(from, to); {
+	case from == nil:
+	case to == nil && vifaces == 0:
+		return clip(from.String()) + " has no interfaces", "name vnodes that have some"
+	case to == nil || pairs > 0:
+	case from.Len() == 1 && from.Equal(to):
+		return from.Min() + " has no link to itself", "name two vnodes"
+	default:
+		return fmt.Sprintf("%s and %s share no vnetwork, so nothing goes from one to the other directly", clip(from.String()), clip(to.String())),
+			"give conditions to their interfaces, or to the gateways between them"
+	}
+	return "", ""
 }
 
 // sides are the names of sides in requests.

@@ -173,6 +173,7 @@ func TestLinkRefusals(t *testing.T) {
 		"both":         {api.LinkChange{Nodes: "n1", Reset: true, Set: []string{"delay=1ms"}}, program.KindInvalid, "reset"},
 		"side of pair": {api.LinkChange{Nodes: "n1", To: "n2", Side: "out", Set: []string{"delay=1ms"}}, program.KindInvalid, "no side"},
 		"access":       {api.LinkChange{Nodes: "n1", To: "n2", Set: []string{"profile=lte"}}, program.KindInvalid, "access link"},
+		"itself":       {api.LinkChange{Nodes: "n1", To: "n1", Set: []string{"delay=1ms"}}, program.KindInvalid, "no link to itself"},
 		"no file":      {api.LinkChange{Nodes: "n1", Set: []string{"trace=/etc/passwd"}}, program.KindInvalid, "/etc/passwd"},
 	} {
 		_, err := m.ChangeLinks(t.Context(), "x", &tt.q)

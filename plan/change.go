@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"myriad/link"
+	"myriad/nodeset"
 	"myriad/program"
 	"myriad/topo"
 )
@@ -163,6 +164,29 @@ func (c *changer) matrix(m *topo.Matrix) error {
 func delayPatch(d time.Duration) *link.Patch {
 	p := link.PatchOf(link.Conditions{Delay: d}, "delay")
 	return &p
+}
+
+// CountLinks is how many vifaces some vnodes have, and how many pairs of vifaces
+// there are from them to some others. Names that there are not, count nothing.
+func (p *Plan) CountLinks(from, to *nodeset.Set) (vifaces, pairs int) {
+	if from == nil {
+		return 0, 0
+	}
+	a, err := p.rowsOf(from)
+	if err != nil {
+		return 0, 0
+	}
+	for _, n := range p.countIn(a) {
+		vifaces += n
+	}
+	if to == nil {
+		return vifaces, 0
+	}
+	b, err := p.rowsOf(to)
+	if err != nil {
+		return vifaces, 0
+	}
+	return vifaces, p.countPairs(a, b)
 }
 
 // countAll is how many pairs of vifaces there are in all networks.

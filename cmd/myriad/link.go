@@ -76,7 +76,10 @@ func (f *linkFlags) change(cmd *cobra.Command, nodes string) (*api.LinkChange, e
 	if f.to != "" && q.Side != "" {
 		bad("--out and --in are of interfaces; with --to, --oneway tells directions")
 	}
-	if f.to == "" && f.oneway {
+	switch given := cmd.Flags().Changed("to"); {
+	case given && f.to == "": // as a variable may be: whole interfaces are not meant
+		bad("--to names no vnodes; * is all")
+	case !given && f.oneway:
 		bad("--oneway means nothing without --to")
 	}
 	if f.at != "" {
@@ -302,7 +305,10 @@ func (a *app) linkResetCmd() *cobra.Command {
 				nodes = args[0]
 			}
 			q, err := f.change(cmd, nodes)
-			if q.Reset = true; nodes == "" && (f.to != "" || f.out || f.in) {
+			switch q.Reset = true; {
+			case nodes == "" && len(args) > 0:
+				err = errors.Join(err, usageError(cmd, "NODESET names no vnodes; * is all, and without it everything is put back"))
+			case nodes == "" && (f.to != "" || f.out || f.in):
 				err = errors.Join(err, usageError(cmd, "--to, --out and --in need a NODESET; * is all vnodes"))
 			}
 			if err != nil {

@@ -57,6 +57,9 @@ func (a *app) linkShow(ctx context.Context, nodes, to string) error {
 	if err := a.printLinks(l); err != nil {
 		return err
 	}
+	if to != "" && len(l.Pairs) == 0 {
+		a.note("no pairs: nothing goes from one to the other directly")
+	}
 	a.printLinkState(&l.State, to == "")
 	return nil
 }
