@@ -153,8 +153,10 @@ func (p *matrixParser) cell(line int, before string, column int, cell string) {
 		say("write - for an entry that is missing", "is NaN")
 	case v < 0:
 		say("write - for an entry that is missing", "%s is negative", clip(cell))
+	case math.IsInf(ns, 0) || ns > math.MaxInt64/2:
+		say("write - for an entry that is missing", "%s is more than an hour", clip(cell))
 	case ns > float64(MaxDelay):
-		say("see whether the unit is right", "%s is %s, more than an hour", clip(cell), clip(time.Duration(min(ns, math.MaxInt64/2)).String()))
+		say("see whether the unit is right", "%s is %s, more than an hour", clip(cell), clip(time.Duration(ns).String()))
 	case v == 0 && !diagonal:
 		p.hole(line, before, column, false)
 	case diagonal && (v == 0 || !p.o.Diagonal):

@@ -156,6 +156,11 @@ func TestSides(t *testing.T) {
 	if _, _, err := ParseSides([]string{"profile=ltee"}, nil); err == nil {
 		t.Error("there is a profile ltee")
 	}
+	out, in, err = ParseSides([]string{"profile=none", "loss=1%"}, nil)
+	o, _ = out.Apply(Conditions{Rate: 1000, Queue: Queue{Packets: 5}})
+	if err != nil || o.String() != "loss=1%" || out != in {
+		t.Errorf("profile=none loss=1%%: out %s, in %s, %v", o, in, err)
+	}
 	out, in, err = ParseSides([]string{"delay=3ms"}, nil)
 	if err != nil || out != in || out.String() != "delay=3ms" {
 		t.Errorf("out %s, in %s, %v", out, in, err)

@@ -41,12 +41,15 @@ func FindProfile(name string) (Profile, bool) {
 }
 
 // ParseSides is ParsePatch for changes of a viface, of which profile=NAME may
-// be the first setting: it sets all fields, for each direction its own. The
-// other settings are of both directions.
+// be the first setting: it sets all fields, for each direction its own, and none
+// clears them. The other settings are of both directions.
 func ParseSides(settings []string, files Files) (out, in Patch, err error) {
 	if len(settings) > 0 {
 		if name, found := strings.CutPrefix(settings[0], "profile="); found {
 			p, known := FindProfile(name)
+			if name == "none" { // clears all
+				p, known = Profile{Way: &Conditions{}}, true
+			}
 			if !known {
 				return out, in, Errors{problem("known: "+strings.Join(ProfileNames(), ", "), "no profile is called %s", quote(name)).of("profile")}
 			}
