@@ -217,6 +217,7 @@ func (v value) delay(scale float64) (d time.Duration, problem string) {
 func (b *builder) positions(v value) (*Matrix, bool) {
 	at, _ := v.get("positions")
 	var places []link.Place
+	var keys []*place // of places, where the file itself has them
 	sound := !at.broken
 	if at.text != "" {
 		data, ok := b.open(at)
@@ -241,14 +242,14 @@ func (b *builder) positions(v value) (*Matrix, bool) {
 			b.report(item.place, "write [latitude, longitude], such as [48.85, 2.35]", "is not a position")
 			sound = false
 		}
-		places = append(places, p)
+		places, keys = append(places, p), append(keys, item.keyAt)
 	}
 	sets := make([]*nodeset.Set, len(places))
 	where := func(i int) *place {
 		if at.text != "" {
 			return at.place
 		}
-		return at.items[i].keyAt
+		return keys[i]
 	}
 	for i, p := range places {
 		set, ok := b.linkNodes(value{place: where(i), text: p.Nodes})
