@@ -41,6 +41,11 @@ var carriers = carrier{needsRoot: true, open: openKernel}
 
 // openKernel carries vnodes in this machine's kernel, by rack processes.
 func openKernel(runDir, stateDir string) (*carried, error) {
+	if os.Getenv(kernel.HolderVariable) != "" { // rather now than at the first condition
+		if _, _, err := kernel.Holder(); err != nil {
+			return nil, err
+		}
+	}
 	p, err := kernel.Open(kernel.Config{RunDir: runDir, Racks: &rack.Starter{RunDir: runDir}})
 	if err != nil {
 		return nil, err
