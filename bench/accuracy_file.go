@@ -17,9 +17,6 @@ type platform struct {
 
 func newPlatform(name string) *platform { return &platform{name: "accuracy-" + name} }
 
-// field adds a field of the platform.
-func (p *platform) field(format string, args ...any) { fmt.Fprintf(&p.top, format+"\n", args...) }
-
 // vnodes adds an entry, with conditions as {delay: 5ms, loss: 1%} or "".
 func (p *platform) vnodes(nodes, out, in string) {
 	fmt.Fprintf(&p.entries, "  - nodes: %s\n    vifaces: [lan]\n", nodes)

@@ -1,12 +1,11 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"slices"
 
 	"myriad/api"
+	"myriad/kernel/fabric"
 )
 
 // end is a pair of vnodes of a platform.
@@ -129,14 +128,14 @@ func noneTable(ctx context.Context, a *accuracy) error {
 
 // removed gives a platform conditions, and takes them away; meanwhile it has
 // another program, which is given.
-func (a *accuracy) removed(ctx context.Context, platform string) (code, error) {
+func (a *accuracy) removed(ctx context.Context, platform string) (*fabric.Code, error) {
 	c := a.in.daemon()
 	if _, err := c.ChangeLinks(ctx, platform, &api.LinkChange{Nodes: "*", Set: []string{"delay=5ms", "loss=1%"}}); err != nil {
-		return code{}, err
+		return nil, err
 	}
 	shaped, err := a.in.trunkCode(platform)
 	if err != nil {
-		return code{}, err
+		return nil, err
 	}
 	_, err = c.ChangeLinks(ctx, platform, &api.LinkChange{Reset: true})
 	return shaped, err
@@ -144,19 +143,19 @@ func (a *accuracy) removed(ctx context.Context, platform string) (code, error) {
 
 // sameCode compares two programs as the kernel translated them; the third is
 // known to differ, which shows that the comparison sees something.
-func (a *accuracy) sameCode(name string, x, y, other code) {
-	row := a.add("none", name, bytes.Count(x.instructions, []byte("\n")), "instructions", atMost("ours", 0),
-		[]reading{{float64(differences(x, y)), mood{note: fmt.Sprintf("tag %s and %s; with conditions %d differ", x.tag, y.tag, differences(x, other))}}})
+func (a *accuracy) sameCode(name string, x, y, other *fabric.Code) {
+	row := a.add("none", name, len(x.Instructions), "instructions", atMost("ours", 0),
+		[]reading{{float64(differences(x, y)), mood{note: fmt.Sprintf("tag %s and %s; with conditions %d differ", x.Tag, y.Tag, differences(x, other))}}})
 	a.say("none: %s: %s (%s)", name, figure(row.Ours), row.Note)
 }
 
-// differences counts the lines in which two programs differ, and those that
-// only one has.
-func differences(x, y code) int {
-	a, b := slices.Collect(bytes.Lines(x.instructions)), slices.Collect(bytes.Lines(y.instructions))
+// differences counts the instructions in which two programs differ, and those
+// that only one has.
+func differences(x, y *fabric.Code) int {
+	a, b := x.Instructions, y.Instructions
 	n := max(len(a), len(b)) - min(len(a), len(b))
 	for i := range min(len(a), len(b)) {
-		if !bytes.Equal(a[i], b[i]) {
+		if a[i] != b[i] {
 			n++
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel"
+	"myriad/kernel/netns"
 )
 
 // The prober is one process with one thread outside of all vnodes, which has
@@ -65,7 +65,6 @@ type prober struct {
 	job      probeJob
 	result   probeResult
 	epoll    int
-	raw      bool
 	pid      uint32
 	base     time.Time // the moment that monotonic belongs to
 	mono     int64
@@ -81,17 +80,19 @@ func RunProber(in io.Reader, out io.Writer) error {
 	if err := gob.NewDecoder(in).Decode(&p.job); err != nil {
 		return fmt.Errorf("read the job: %w", err)
 	}
-	if err := p.open(); err != nil {
-		return err
-	}
-	if err := p.run(); err != nil {
+	err := netns.Run(func(*netns.Thread) error { // on one thread
+		if err := p.open(); err != nil {
+			return err
+		}
+		return p.run()
+	})
+	if err != nil {
 		return err
 	}
 	return gob.NewEncoder(out).Encode(&p.result)
 }
 
 func (p *prober) open() error {
-	runtime.LockOSThread()
 	debug.SetGCPercent(-1)
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("timer slack: %w", err)

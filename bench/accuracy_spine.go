@@ -9,11 +9,10 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"golang.org/x/sys/unix"
 
 	"myriad/api"
+	"myriad/kernel/fabric"
 	"myriad/kernel/netns"
 	"myriad/kernel/rtnl"
 )
@@ -61,14 +60,8 @@ func (in *instance) spine(platform string, fn func(*rtnl.Conn) error) error {
 	})
 }
 
-// code is a program as the kernel translated it.
-type code struct {
-	tag          string
-	instructions []byte
-}
-
 // trunkCode gives the program at the trunk of rack 0.
-func (in *instance) trunkCode(platform string) (code, error) {
+func (in *instance) trunkCode(platform string) (*fabric.Code, error) {
 	var id uint32
 	err := in.spine(platform, func(c *rtnl.Conn) error {
 		trunk := int32(0)
@@ -81,32 +74,10 @@ func (in *instance) trunkCode(platform string) (code, error) {
 		}
 		return c.Read(&rtnl.Dump{FilterLink: trunk, FilterHook: rtnl.Ingress, Filters: func(f *rtnl.FilterInfo) { id = f.ProgID }})
 	})
-	if err != nil || id == 0 {
-		return code{}, fmt.Errorf("find the program of rack 0: %w", err)
-	}
-	p, err := ebpf.NewProgramFromID(ebpf.ProgramID(id))
 	if err != nil {
-		return code{}, err
+		return nil, err
 	}
-	defer p.Close()
-	info, err := p.Info()
-	if err != nil {
-		return code{}, err
-	}
-	list, err := info.Instructions()
-	if err != nil {
-		return code{}, err
-	}
-	out := code{tag: info.Tag}
-	var b bytes.Buffer
-	for _, i := range list {
-		if i.OpCode.IsDWordLoad() { // which map it is may differ
-			i = asm.LoadImm(i.Dst, 0, asm.DWord)
-		}
-		fmt.Fprintln(&b, i.OpCode, i.Dst, i.Src, i.Offset, i.Constant)
-	}
-	out.instructions = b.Bytes()
-	return out, nil
+	return fabric.CodeOf(id)
 }
 
 // rackSeconds gives the CPU seconds that the rack processes of this instance have

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"myriad/kernel/fabric"
 )
 
 // TestShortest compares with the plain relaxation of all links.
@@ -118,12 +120,12 @@ func TestClassify(t *testing.T) {
 }
 
 func TestDifferences(t *testing.T) {
-	x := code{"a", []byte("1\n2\n3\n")}
+	x := &fabric.Code{Tag: "a", Instructions: []string{"1", "2", "3"}}
 	if n := differences(x, x); n != 0 {
-		t.Errorf("a program differs from itself in %d lines", n)
+		t.Errorf("a program differs from itself in %d instructions", n)
 	}
-	if n := differences(x, code{"b", []byte("1\n5\n3\n4\n")}); n != 2 {
-		t.Errorf("%d lines differ, want 2", n)
+	if n := differences(x, &fabric.Code{Tag: "b", Instructions: []string{"1", "5", "3", "4"}}); n != 2 {
+		t.Errorf("%d instructions differ, want 2", n)
 	}
 }
 

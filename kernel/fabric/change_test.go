@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -69,23 +70,14 @@ func TestAtomic(t *testing.T) {
 	t.Logf("%d changes, %d frames", changes, frames)
 }
 
-// xlated is a program as the kernel has it, less the numbers of its maps.
+// xlated is a program as the kernel has it.
 func xlated(t *testing.T, prog *ebpf.Program) (tag, code string) {
 	t.Helper()
-	info, err := prog.Info()
+	c, err := CodeOf(uint32(programID(t, prog)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	insns, err := info.Instructions()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range insns {
-		if insns[i].IsLoadFromMap() {
-			insns[i].Constant = 0
-		}
-	}
-	return info.Tag, fmt.Sprint(insns)
+	return c.Tag, strings.Join(c.Instructions, "\n")
 }
 
 // TestUnshape: when conditions go, what is left is the program as it was, and
