@@ -46,6 +46,7 @@ routing: complete
 func TestChaos(t *testing.T) {
 	kerneltest.RequireRoot(t)
 	c := newChaos(t)
+	c.rehearse()
 	rng := rand.New(rand.NewPCG(*chaosSeed, 0))
 	for i := range *chaosRounds {
 		op := c.ops[rng.IntN(len(c.ops))]
@@ -149,6 +150,11 @@ func newChaos(t *testing.T) *chaos {
 		{"link", up, []string{"link", "set", "-p", "chaos", "peer*", "delay=5ms", "loss=0.1%"}},
 		{"down", up, []string{"down", "chaos"}},
 	}
+	return c
+}
+
+// rehearse finds out how long everything takes that will be interrupted.
+func (c *chaos) rehearse() {
 	for _, op := range c.ops { // the first of them waits for a daemon; so does every up that follows a down
 		if op.before != nil {
 			c.must(op.before...)
@@ -157,7 +163,6 @@ func newChaos(t *testing.T) *chaos {
 		c.must(op.args...)
 		c.took[op.name] = time.Since(begin)
 	}
-	return c
 }
 
 func (c *chaos) play(r round) {
