@@ -13,8 +13,8 @@ func (c Conditions) Check() error {
 			errs = append(errs, problem(remedy, "%s", msg).of(field))
 		}
 	}
-	say(c.Delay < 0 || c.Delay > MaxDelay, "delay", "", "is not from 0 to one hour")
-	say(c.Jitter < 0 || c.Jitter > MaxDelay, "jitter", "", "is not from 0 to one hour")
+	say(c.Delay < 0 || c.Delay > MaxDelay, "delay", "", "is not from 0 to 15 minutes")
+	say(c.Jitter < 0 || c.Jitter > MaxDelay, "jitter", "", "is not from 0 to 15 minutes")
 	const share = "is not from 0 to 100%"
 	say(!isShare(c.Loss), "loss", "", share)
 	say(!isShare(c.Corrupt), "corrupt", "", share)

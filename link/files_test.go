@@ -141,11 +141,11 @@ func TestParseMatrix(t *testing.T) {
 		{"0 x\n2 0\n", ms, "f:1:3: row 1, column 2: \"x\" is not a number"},
 		{"0 -1\n2 0\n", ms, "f:1:3: row 1, column 2: -1 is negative"},
 		{"0 nan\n2 0\n", ms, "row 1, column 2: is NaN"},
-		{"0 inf\n2 0\n", ms, "column 2: inf is more than an hour"},
-		{"0 1e99\n2 0\n", ms, "column 2: 1e99 is more than an hour"},
-		{"0 1e9\n2 0\n", ms, "column 2: 1e9 is 277h46m40s, more than an hour"},
-		{"0 1e300\n2 0\n", ms, "more than an hour"},
-		{"0 3600001\n2 0\n", ms, "is 1h0m0.001s, more than an hour"},
+		{"0 inf\n2 0\n", ms, "column 2: inf is more than 15 minutes"},
+		{"0 1e99\n2 0\n", ms, "column 2: 1e99 is more than 15 minutes"},
+		{"0 1e9\n2 0\n", ms, "column 2: 1e9 is 277h46m40s, more than 15 minutes"},
+		{"0 1e300\n2 0\n", ms, "more than 15 minutes"},
+		{"0 900001\n2 0\n", ms, "is 15m0.001s, more than 15 minutes"},
 		{"0\t1,5\n2\t0\n", ms, "write the decimal point as a point"},
 		{"0 0\n- 0\n", ms, "row 1, column 2 is missing or 0, the first of 2 such entries"},
 		{"0 1ms\n2 0\n", ms, "without units"},
@@ -227,7 +227,7 @@ func TestMatrixRoundTrip(t *testing.T) {
 		var b strings.Builder
 		want := make([]time.Duration, n*n)
 		for i := range n * n {
-			us := rapid.IntRange(1, 1e9).Draw(t, "us")
+			us := rapid.IntRange(1, 9e8).Draw(t, "us")
 			if want[i] = time.Duration(us) * time.Microsecond; i%(n+1) == 0 {
 				want[i] = -1
 			}

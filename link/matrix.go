@@ -154,9 +154,9 @@ func (p *matrixParser) cell(line int, before string, column int, cell string) {
 	case v < 0:
 		say("write - for an entry that is missing", "%s is negative", clip(cell))
 	case math.IsInf(ns, 0) || ns > math.MaxInt64/2:
-		say("write - for an entry that is missing", "%s is more than an hour", clip(cell))
+		say("write - for an entry that is missing", "%s is more than 15 minutes", clip(cell))
 	case ns > float64(MaxDelay):
-		say("see whether the unit is right", "%s is %s, more than an hour", clip(cell), clip(time.Duration(ns).String()))
+		say("see whether the unit is right", "%s is %s, more than 15 minutes", clip(cell), clip(time.Duration(ns).String()))
 	case v == 0 && !diagonal:
 		p.hole(line, before, column, false)
 	case diagonal && (v == 0 || !p.o.Diagonal):

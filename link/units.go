@@ -10,7 +10,7 @@ import (
 
 // Limits of what can be asked for.
 const (
-	MaxDelay = time.Hour
+	MaxDelay = 15 * time.Minute
 	MinRate  = 100               // bit/s: two minutes for one packet
 	MaxRate  = 1_000_000_000_000 // bit/s
 	MaxQueue = 1 << 40           // bytes
@@ -112,7 +112,7 @@ func parseDelay(s string) (time.Duration, *Error) {
 func duration(s string, ns float64) (time.Duration, *Error) {
 	switch {
 	case ns > float64(MaxDelay):
-		return 0, problem("at most an hour can be asked for", "%s is too long", quote(s))
+		return 0, problem("at most 15 minutes can be asked for", "%s is too long", quote(s))
 	case ns > 0 && ns < 0.5:
 		return 0, problem("nothing is finer than 1ns", "%s is too short", quote(s))
 	}

@@ -13,7 +13,7 @@ import (
 func TestParseDelay(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"20ms": 20 * time.Millisecond, "1.5s": 1500 * time.Millisecond, "250us": 250 * time.Microsecond, "250µs": 250 * time.Microsecond,
-		"250μs": 250 * time.Microsecond, "100ns": 100, "0": 0, "0ms": 0, "3600s": time.Hour, "0.0000015ms": 2, "1.0004us": 1000,
+		"250μs": 250 * time.Microsecond, "100ns": 100, "0": 0, "0ms": 0, "900s": 15 * time.Minute, "0.0000015ms": 2, "1.0004us": 1000,
 	} {
 		if got, err := ParseDelay(text); err != nil || got != want {
 			t.Errorf("%s: %v, %v; want %v", text, got, err, want)

@@ -48,7 +48,7 @@ func TestLinkNotes(t *testing.T) {
 		{"a small queue", out(link.Conditions{Rate: 1_000_000, Queue: link.Queue{Bytes: 1000}}), Pnode{}, "in a queue of 1kB, at 1mbit, no full packet has room"},
 		{"a queue of a packet", out(link.Conditions{Rate: 1_000_000, Queue: link.Queue{Packets: 1}}), Pnode{}, ""},
 		{"wild jitter", out(link.Conditions{Jitter: time.Second}), Pnode{}, "peer[1-20]: jitter=1s: jitter is larger than delay"},
-		{"far away", out(link.Conditions{Delay: time.Hour}), Pnode{}, "a packet may be on its way for 1h0m0s; one that would be held for more than 16m40s is dropped"},
+		{"far away", out(link.Conditions{Delay: 10 * time.Minute, Jitter: 10 * time.Minute}), Pnode{}, "a packet may be on its way for 20m0s; one that would be held for more than 16m40s is dropped"},
 		{"too much for one", out(link.Conditions{Rate: 150_000_000}), Pnode{Name: "p1", CPUs: 1},
 			"peer[1-20]: together their rates are 3gbit; p1 holds about 1.8gbit with 1 CPU, so that about 12 of them may be in full use at once; let fewer send"},
 		{"enough for many", out(link.Conditions{Rate: 150_000_000}), Pnode{Name: "p1", CPUs: 2}, ""},

@@ -27,13 +27,13 @@ func TestLower(t *testing.T) {
 		{"a queue of a moment", link.Conditions{Rate: 1e9}, program.Condition{Rate: 1e9, QueueTime: 100 * ms, Default: true}},
 		{"a queue of two delays", link.Conditions{Rate: 1e9, Delay: 300 * ms}, program.Condition{Rate: 1e9, Delay: 300 * ms, QueueTime: 600 * ms, Default: true}},
 		{"a queue of 16 packets", link.Conditions{Rate: 193_792}, program.Condition{Rate: 193_792, QueueTime: time.Second, Default: true}},
-		{"a queue of an hour", link.Conditions{Rate: 1}, program.Condition{Rate: 1, QueueTime: time.Hour, Default: true}},
+		{"the longest queue", link.Conditions{Rate: 1}, program.Condition{Rate: 1, QueueTime: program.MaxDelay, Default: true}},
 		{"a queue of packets", link.Conditions{Rate: 1e9, Queue: link.Queue{Packets: 3}}, program.Condition{Rate: 1e9, QueueBytes: 3 * 1514}},
 		{"a queue of a time", link.Conditions{Rate: 1e9, Queue: link.Queue{Time: ms}}, program.Condition{Rate: 1e9, QueueTime: ms}},
 		{"a queue of bytes", link.Conditions{Rate: 1e9, Queue: link.Queue{Bytes: 77}, ECN: true}, program.Condition{Rate: 1e9, QueueBytes: 77, ECN: true}},
 		{"a trace of 100 packets a second", link.Conditions{Trace: second}, program.Condition{Trace: 1, QueueBytes: 16 * 1514, Default: true}},
 		{"the same, far away", link.Conditions{Trace: second, Delay: time.Second}, program.Condition{Trace: 1, Delay: time.Second, QueueBytes: 200 * 1514, Default: true}},
-		{"too long", link.Conditions{Delay: 1 << 62, Jitter: -1}, program.Condition{Delay: time.Hour}},
+		{"too long", link.Conditions{Delay: 1 << 62, Jitter: -1}, program.Condition{Delay: program.MaxDelay}},
 	} {
 		tables := newConditions(nil)
 		if got := tables.lower(&test.asked); got != test.want {

@@ -19,7 +19,7 @@ const (
 )
 
 // MaxDelay is the longest Delay, Jitter and QueueTime of one condition.
-const MaxDelay = time.Hour
+const MaxDelay = 15 * time.Minute
 
 // Validate checks all that the types cannot promise: that tables are sorted and
 // of the right size, and that rows refer to rows that exist. It lists what is

@@ -173,7 +173,7 @@ func (b *builder) matrixRows(v, at value, sets []*nodeset.Set, ok bool) (*Matrix
 			d, problem := c.delay(scale)
 			if d > link.MaxDelay || problem != "" {
 				if problem == "" {
-					problem = "is more than an hour"
+					problem = "is more than 15 minutes"
 				}
 				b.report(c.place, "", "row %d, column %d %s", i+1, j+1, problem)
 			}
@@ -208,7 +208,7 @@ func (v value) delay(scale float64) (d time.Duration, problem string) {
 		}
 		return d, ""
 	case v.real*scale > float64(link.MaxDelay):
-		return -1, "is more than an hour"
+		return -1, "is more than 15 minutes"
 	}
 	return time.Duration(math.Round(v.real * scale)), ""
 }

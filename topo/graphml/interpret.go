@@ -261,8 +261,8 @@ func (r *reader) delay(s string, at place, names *Names) (time.Duration, bool) {
 		r.report(at, names.Delay, "say what the unit of bare numbers is: us, ms or s", "%s has no unit", quote(s))
 	case !known:
 		r.report(at, names.Delay, "use us, ms or s", "%s is not a unit of time", quote(unit))
-	case v < 0 || v*float64(scale) > float64(time.Hour):
-		r.report(at, names.Delay, "correct it", "%s is not between 0 and an hour", quote(s))
+	case v < 0 || v*float64(scale) > float64(link.MaxDelay):
+		r.report(at, names.Delay, "correct it", "%s is not between 0 and 15 minutes", quote(s))
 	default:
 		return time.Duration(math.Round(v * float64(scale))), true
 	}
