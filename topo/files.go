@@ -57,18 +57,6 @@ func (l *library) fetch(name string) file {
 	return file{data: data}
 }
 
-// References gives the names of the files that a topology file refers to, as
-// far as it can be read, each once and in no certain order. They are relative
-// to the folder of the file.
-func References(name string, src []byte) []string {
-	var names []string
-	_, _ = ParseWith(name, src, func(path string) ([]byte, error) {
-		names = append(names, path)
-		return nil, errors.New("not now")
-	})
-	return names
-}
-
 // open gives the contents of the file that v names.
 func (b *builder) open(v value) ([]byte, bool) {
 	data, err := b.files.get(v.text)

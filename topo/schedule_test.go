@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -50,19 +49,6 @@ schedule:
 		if _, _, err := ParseSchedule("s.yaml", []byte(text), scope, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", text, err, want)
 		}
-	}
-}
-
-func TestReferences(t *testing.T) {
-	all := files(t)
-	got := References("seattle.yaml", all["../examples/seattle.yaml"])
-	if len(got) != 20 || got[0] != "data/seattle/slice01.txt" {
-		t.Errorf("got %v", got)
-	}
-	got = References("cellular.yaml", all["../examples/cellular.yaml"])
-	slices.Sort(got)
-	if !slices.Equal(got, []string{"data/cellular.down", "data/cellular.up"}) {
-		t.Errorf("got %v", got)
 	}
 }
 

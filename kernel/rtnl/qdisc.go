@@ -79,14 +79,6 @@ func (b *Batch) attrSet(typ uint16, v uint32) {
 	}
 }
 
-// DelRoot removes a link's root qdisc, with what waits in it; the kernel's
-// default takes its place.
-func (b *Batch) DelRoot(link int32) {
-	b.begin("remove root qdisc", "", unix.RTM_DELQDISC, unix.NLM_F_REQUEST)
-	b.tc(link, 0, rootParent, 0)
-	b.end()
-}
-
 // QdiscInfo is a qdisc as the kernel has it, with what passed through it.
 type QdiscInfo struct {
 	Kind    string

@@ -63,10 +63,6 @@ func TestFQ(t *testing.T) {
 	if q, err = c.RootQdisc(10); err != nil || !want.Is(q) {
 		t.Errorf("changed: %+v, %v, want %+v", q, err, want)
 	}
-	do(t, c, func(b *rtnl.Batch) { b.DelRoot(10) })
-	if q, err = c.RootQdisc(10); err != nil || q.Kind == "fq" {
-		t.Errorf("removed: %+v, %v", q, err)
-	}
 }
 
 // TestFeatures switches what cuts packets off and on again.

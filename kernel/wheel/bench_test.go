@@ -92,8 +92,8 @@ func (l *lab) flood(b *testing.B, tid, size, n, rate int) {
 	for sent := 0; sent < n; {
 		due := monotonic() + int64(5*time.Millisecond)
 		for i := range at {
-			h := Header{Due: due, From: uint32(sent + i)}
-			h.Put(bufs[i][vnetSize:])
+			h := header{Due: due, From: uint32(sent + i)}
+			h.put(bufs[i][vnetSize:])
 		}
 		k := min(at, n-sent)
 		for i := 0; i < k; {
@@ -185,7 +185,7 @@ func report(b *testing.B, what string, v []time.Duration) {
 func (l *lab) lateness(delay time.Duration) time.Duration {
 	f := frame(100, delay, 0)
 	l.push(f)
-	due := Due(f, monotonic())
+	due := dueIn(f, monotonic())
 	oob := make([]byte, 64)
 	for {
 		fds := []unix.PollFd{{Fd: int32(l.far), Events: unix.POLLIN}}

@@ -16,21 +16,21 @@ func TestHeader(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		now := rapid.OneOf(
 			rapid.Int64Range(0, 1<<62),
-			rapid.Map(rapid.Int64Range(-2000, 2000), func(d int64) int64 { return 1<<31*Tick + d }),
-			rapid.Map(rapid.Int64Range(-2000, 2000), func(d int64) int64 { return 1<<30*Tick*5 + d }),
+			rapid.Map(rapid.Int64Range(-2000, 2000), func(d int64) int64 { return 1<<31*tick + d }),
+			rapid.Map(rapid.Int64Range(-2000, 2000), func(d int64) int64 { return 1<<30*tick*5 + d }),
 		).Draw(t, "now")
 		const most = int64(18 * time.Minute)
 		in := rapid.OneOf(rapid.Int64Range(-most, most), rapid.Int64Range(-2000, 2000)).Draw(t, "in")
-		h := Header{
-			Due:     max(now+in, 0) &^ (Tick - 1),
+		h := header{
+			Due:     max(now+in, 0) &^ (tick - 1),
 			Stage:   rapid.Bool().Draw(t, "stage"),
 			Network: rapid.Uint16().Draw(t, "network"),
 			From:    rapid.Uint32Range(0, 1<<24-1).Draw(t, "from"),
 			To:      rapid.Uint32Range(0, 1<<24-1).Draw(t, "to"),
 		}
 		frame := bytes.Repeat([]byte{0xee}, 14)
-		h.Put(frame)
-		if got := ParseHeader(frame, now); got != h {
+		h.put(frame)
+		if got := parseHeader(frame, now); got != h {
 			t.Fatalf("at %d, %+v reads as %+v", now, h, got)
 		}
 		if frame[12] != 0xee {
@@ -41,9 +41,9 @@ func TestHeader(t *testing.T) {
 
 // TestHeaderLayout: the format is what the fabric's program has.
 func TestHeaderLayout(t *testing.T) {
-	var frame [HeaderSize]byte
-	h := Header{Due: 0x12345678 * Tick, Stage: true, Network: 0x0203, From: 0x040506, To: 0x070809}
-	h.Put(frame[:])
+	var frame [headerSize]byte
+	h := header{Due: 0x12345678 * tick, Stage: true, Network: 0x0203, From: 0x040506, To: 0x070809}
+	h.put(frame[:])
 	word := uint32(0x12345678<<1 | 1)
 	want := []byte{byte(word), byte(word >> 8), byte(word >> 16), byte(word >> 24), 3, 2, 6, 5, 4, 9, 8, 7}
 	if !bytes.Equal(frame[:], want) {

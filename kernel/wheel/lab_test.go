@@ -106,9 +106,9 @@ func frame(size int, in time.Duration, number uint32) []byte {
 // frameAt makes one that is due at a time.
 func frameAt(size int, due int64, number uint32) []byte {
 	p := make([]byte, max(size, minFrame+4))
-	h := Header{Due: due, Network: 7, From: 0x123456, To: 0xabcdef}
-	h.Put(p)
-	binary.BigEndian.PutUint16(p[HeaderSize:], etherType)
+	h := header{Due: due, Network: 7, From: 0x123456, To: 0xabcdef}
+	h.put(p)
+	binary.BigEndian.PutUint16(p[headerSize:], etherType)
 	for i := minFrame + 4; i < len(p); i++ {
 		p[i] = byte(i) ^ byte(number)
 	}
@@ -160,7 +160,7 @@ func (l *lab) pull(patience time.Duration) (vnet, frame []byte) {
 		if n > 0 {
 			n, err := unix.Read(l.far, l.buf)
 			l.must(err)
-			if p := l.buf[vnetSize:n]; binary.BigEndian.Uint16(p[HeaderSize:]) == etherType || len(p) > 60000 {
+			if p := l.buf[vnetSize:n]; binary.BigEndian.Uint16(p[headerSize:]) == etherType || len(p) > 60000 {
 				return l.buf[:vnetSize], p
 			}
 			continue

@@ -54,7 +54,7 @@ func TestOrder(t *testing.T) {
 			if got := number(f); got != uint32(i) {
 				t.Fatalf("frame %d comes as number %d", i, got)
 			}
-			if due := Due(f, now); now < due {
+			if due := dueIn(f, now); now < due {
 				t.Errorf("frame %d leaves %v early", i, time.Duration(due-now))
 			}
 			if want := frame(60+i, 0, uint32(i)); !slices.Equal(f[4:], want[4:]) {
