@@ -18,6 +18,7 @@ type batch struct {
 	stage   batchStage
 	asks    []*linkAsk
 	steps   []due
+	wrong   []error   // by step: why it is not made
 	resumes *playing  // the schedule that steps are of, as it was before
 	at      time.Time // zero: at once
 	next    *program.Links
@@ -67,10 +68,9 @@ func (m *Machine) batchAnswer(platform string, stage batchStage, take func(*plat
 func (m *Machine) linksMade(p *platform, e *LinksMade) {
 	b := p.links.batch
 	steps := e.Parts[:len(b.steps)]
+	b.wrong = make([]error, len(steps))
 	for i, made := range steps {
-		if made.Err != nil {
-			m.note("problem", p.name, fmt.Sprintf("step %d of the schedule: %v", b.steps[i].number+1, made.Err))
-		}
+		b.wrong[i] = made.Err
 	}
 	var asks []*linkAsk
 	for i, made := range e.Parts[len(b.steps):] {
@@ -207,6 +207,7 @@ func (m *Machine) endBatch(p *platform) {
 		}
 	}
 	if s := b.playing(l); s != nil {
+		m.noteWrong(p, s, b)
 		m.noteStep(p, s, b, s.made(m.now, b))
 		if len(b.asks) == 0 && (m.now.Sub(l.state.saved) >= time.Second || s.over()) {
 			l.state.saved = m.now

@@ -97,6 +97,9 @@ func (s *playing) take(until time.Time) []due {
 func (s *playing) made(now time.Time, b *batch) (late time.Duration) {
 	last := len(b.steps) - 1
 	for i, d := range b.steps {
+		if b.wrong[i] != nil {
+			continue
+		}
 		if late = b.shaped.Lateness; !d.at.Equal(b.at) {
 			late = now.Sub(d.at)
 		}
@@ -181,11 +184,25 @@ func (m *Machine) playAsked(e *PlayAsked) {
 	m.shapeNext(p)
 }
 
+// noteWrong makes known which steps of a batch could not be made.
+func (m *Machine) noteWrong(p *platform, s *playing, b *batch) {
+	for i, err := range b.wrong {
+		if err != nil {
+			s.failed++
+			m.note("problem", p.name, fmt.Sprintf("step %d of the schedule: %v", b.steps[i].number+1, err))
+		}
+	}
+}
+
 // noteStep makes the steps of a batch known, but not each of very many.
 func (m *Machine) noteStep(p *platform, s *playing, b *batch, late time.Duration) {
-	if m.now.Sub(s.noted) >= noteEvery || s.over() {
+	last := len(b.steps) - 1
+	for last >= 0 && b.wrong[last] != nil {
+		last--
+	}
+	if last >= 0 && (m.now.Sub(s.noted) >= noteEvery || s.over()) {
 		s.noted = m.now
-		d := b.steps[len(b.steps)-1]
+		d := b.steps[last]
 		m.note("step", p.name, fmt.Sprintf("step %d of %d of %s is in force, %v late", d.number+1, len(s.Steps), s.File, late.Round(time.Microsecond)))
 	}
 	if s.over() {

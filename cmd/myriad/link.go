@@ -82,7 +82,7 @@ func (f *linkFlags) change(cmd *cobra.Command, nodes string) (*api.LinkChange, e
 	case !given && f.oneway:
 		bad("--oneway means nothing without --to")
 	}
-	if f.at != "" {
+	if cmd.Flags().Changed("at") {
 		at, err := moment(f.at, time.Now())
 		if err != nil {
 			bad("%v", err)
