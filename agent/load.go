@@ -126,7 +126,7 @@ func holding(l, was *program.LinkStats) []sign {
 		lost += n - min(n, counted(was, name))
 	}
 	return []sign{
-		{"holder late", frames >= lateLeast && late > lateLimit, float64(late), fmt.Sprintf("1 %% of frames leave the holder more than %v late", late)},
+		{"holder late", frames >= lateLeast && late > lateLimit, float64(late), fmt.Sprintf("1 %% of frames leave the holder more than %.1f ms late", late.Seconds()*1e3)},
 		{"holder full", lost > 0, float64(lost), fmt.Sprintf("the holder has no room for %d frames a second", lost)},
 	}
 }
