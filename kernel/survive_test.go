@@ -156,6 +156,22 @@ func TestIPOptions(t *testing.T) {
 	})
 }
 
+// TestIPv6: frames of IPv6, where somebody uses it, meet what others do.
+func TestIPv6(t *testing.T) {
+	scenes(t, 1500, func(s *scene) {
+		s.apply(program.Condition{Delay: 20 * time.Millisecond, Rate: 100e6, QueueTime: time.Second, Ordered: true, Jitter: time.Microsecond})
+		for v, address := range map[string]string{"a": "fd00::1", "c": "fd00::3"} {
+			s.sh(v, "sysctl -q -w net.ipv6.conf.eth0.disable_ipv6=0; ip -6 addr add "+address+"/64 dev eth0 nodad")
+		}
+		before := s.counts()
+		begun := time.Now()
+		out := s.sh("a", "ping -6 -n -c 3 -i 0.05 -W 2 -s 4000 fd00::3 || true")
+		if got := s.settled(before); !strings.Contains(out, " 0% packet loss") || got["held"] < 18 || got["drop_ipv6"] > 0 || time.Since(begun) < 40*time.Millisecond {
+			s.Errorf("%s%v", out, got)
+		}
+	})
+}
+
 // TestForAll: each receiver of a broadcast or multicast gets it under his own
 // conditions, and once.
 func TestForAll(t *testing.T) {
