@@ -118,8 +118,8 @@ func (l load) since(was load) []sign {
 
 // holding compares two readings of a holder.
 func holding(l, was *program.LinkStats) []sign {
-	late := program.LatenessQuantile(difference(l.Lateness, was.Lateness), 0.99)
-	frames := sum(l.Lateness) - sum(was.Lateness)
+	since := difference(l.Lateness, was.Lateness)
+	late, frames := program.LatenessQuantile(since, 0.99), sum(since)
 	lost := l.Lost - min(l.Lost, was.Lost)
 	for _, name := range []string{"drop_no_holder", "drop_no_state"} {
 		n := counted(l, name)

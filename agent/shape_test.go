@@ -269,6 +269,13 @@ func TestHoldingSigns(t *testing.T) {
 			t.Errorf("1 frame in 50 is late, one is lost, and yet: %+v", s)
 		}
 	}
+	anew := &program.LinkStats{Lateness: make([]uint64, program.LatenessBuckets)}
+	anew.Lateness[program.LatenessBucket(5*time.Millisecond)] = 3
+	for _, s := range holding(anew, before) {
+		if s.bad {
+			t.Errorf("3 frames left a holder that was made anew, and yet: %+v", s)
+		}
+	}
 }
 
 func TestOverloads(t *testing.T) {
