@@ -63,6 +63,30 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestRateChanged: at another rate, frames come after those of before; but a
+// queue of a rate that was much less does not close the link.
+func TestRateChanged(t *testing.T) {
+	const length = 1250
+	at := func(rate uint64, queue time.Duration) *Shaping {
+		return &Shaping{Links: onLeg("out", program.Condition{Rate: rate, QueueTime: queue, Delay: time.Second})}
+	}
+	for _, c := range []struct {
+		frames int // of 100 ms each
+		waits  time.Duration
+	}{{2, 200 * time.Millisecond}, {30, 0}} {
+		r := newRig(t, testProgram(), at(1e5, time.Minute))
+		for range c.frames {
+			r.send(tenOf(length), 0)
+		}
+		r.update(testProgram(), at(1e9, 300*time.Millisecond))
+		begin := monotonic()
+		x := r.send(tenOf(length), 0)
+		if got := time.Duration(x.due-begin) - time.Second; got > c.waits+soon || got < c.waits/4-time.Millisecond {
+			t.Errorf("after %d frames at another rate, one waits for %v, want %v", c.frames, got, c.waits)
+		}
+	}
+}
+
 // TestQueue: what would wait for too long is dropped, or marked.
 func TestQueue(t *testing.T) {
 	const rate, length = 1e4, 1250 // 1 s each

@@ -24,20 +24,31 @@ INLINE enum turn full(const struct condition *c, u64 waiting, u64 limit, u32 ect
 	return c->flags & ECN && ect && waiting <= 2 * limit ? TURN_MARKED : TURN_NEVER;
 }
 
+/* No frame takes 2^LONGEST bytes on the wire: the kernel makes none of more than
+ * 64 KB, with headers for each packet of it. */
+enum { LONGEST = 17 };
+
 /* at_rate is for links of a constant rate: all that has come will have left at
  * next, and then it is the frame's turn. p->due is when it comes, and then when
- * its last byte has left. */
+ * its last byte has left.
+ *
+ * After a change of the rate, frames come after those of before. But what is
+ * further ahead than this queue lets anything be was told so at a rate that was
+ * much less: that would close the link for as long, and counts no more. */
 GLOBAL u32 at_rate(struct passage *p, const struct condition *c, struct clock *clock)
 {
-	u64 cost, next, begin = 0;
+	u64 cost, most, next, begin = 0;
 	enum turn turn = TURN_COMES;
 
 	if (!p || !c || !clock)
 		return TURN_NEVER; /* for the verifier */
 	cost = p->bytes * c->per_byte >> c->shift;
+	most = 2 * c->queue + (c->per_byte << LONGEST >> c->shift);
 	for (int i = 0; i < TRIES; i++) {
 		next = *(volatile u64 *)&clock->next;
 		begin = next > p->due ? next : p->due;
+		if (c->queue && begin - p->due > most)
+			begin = p->due;
 		turn = full(c, begin - p->due, c->queue, p->ect);
 		if (turn == TURN_NEVER || __sync_val_compare_and_swap(&clock->next, next, begin + cost) == next)
 			break;
