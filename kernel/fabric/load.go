@@ -43,7 +43,10 @@ func load(p *program.Program, s *Shaping, old *Fabric) (*Fabric, error) {
 		return nil, unsupported("load the fabric's programs for link conditions", err)
 	}
 	f := &Fabric{objects: o.trunkObjects, shaping: &shaping{maps: o.shapingMaps, release: o.Release}}
-	return f, errors.Join(l.fill(f), l.inherit(f, &s.Holder))
+	if err := l.fill(f); err != nil { // which has closed it
+		return nil, err
+	}
+	return f, l.inherit(f, &s.Holder)
 }
 
 // loader is the state of one load.
