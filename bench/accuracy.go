@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"myriad/kernel/netns"
 )
 
 // AccuracyOptions say which tables are made, and how large.
@@ -98,7 +100,11 @@ func (a *accuracy) up(ctx context.Context, name, text string) error {
 	if err != nil {
 		return err
 	}
-	return a.in.run(ctx, nil, "up", file)
+	if err := a.in.run(ctx, nil, "up", file); err != nil {
+		return err
+	}
+	// While the kernel takes platforms of before apart, packets wait for it.
+	return netns.WaitCleanup(ctx)
 }
 
 // clear takes all platforms down.
