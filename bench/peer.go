@@ -108,7 +108,7 @@ func (p Peer) socket(kind int, server bool) (int, error) {
 // patiently repeats a connection that is refused: on a busy machine, the other
 // end may not have begun to listen.
 func patiently(connect func() error) (err error) {
-	for range 100 {
+	for range 300 {
 		if err = connect(); !errors.Is(err, unix.ECONNREFUSED) && !errors.Is(err, unix.ENOENT) {
 			return err
 		}
