@@ -44,6 +44,9 @@ GLOBAL u32 at_rate(struct passage *p, const struct condition *c, struct clock *c
 		return TURN_NEVER; /* for the verifier */
 	cost = p->bytes * c->per_byte >> c->shift;
 	most = 2 * c->queue + (c->per_byte << LONGEST >> c->shift);
+	/* Left as a loop, it would be entered in the middle and closed by falling
+	 * into it again, which Linux 6.1 takes for a loop without end. */
+#pragma clang loop unroll(full)
 	for (int i = 0; i < TRIES; i++) {
 		next = *(volatile u64 *)&clock->next;
 		begin = next > p->due ? next : p->due;
