@@ -10,7 +10,7 @@ import (
 type Error struct {
 	Field  string // of conditions; empty: none in particular
 	File   string // that a setting refers to; empty: it is not about a file
-	Line   int    // of the file, from 1
+	Line   int    // of the file, from 1; 0: the file as a whole
 	Column int    // from 1, in characters; 0: the line
 	Msg    string
 	Remedy string // what to do; may be empty
@@ -18,13 +18,16 @@ type Error struct {
 
 // Error prints place, field, message and remedy.
 func (e *Error) Error() string {
-	s := e.Text()
-	if e.File != "" && e.Column != 0 {
-		s = fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, s)
-	} else if e.File != "" {
-		s = fmt.Sprintf("%s:%d: %s", e.File, e.Line, s)
+	switch s := e.Text(); {
+	case e.File == "":
+		return s
+	case e.Line == 0:
+		return fmt.Sprintf("%s: %s", e.File, s)
+	case e.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", e.File, e.Line, s)
+	default:
+		return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, s)
 	}
-	return s
 }
 
 // Text is Error without the place.

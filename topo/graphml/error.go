@@ -6,58 +6,16 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"myriad/link"
 )
 
 // maxErrors is how many problems are kept.
 const maxErrors = 1000
 
-// Error is one problem of a file, or with Line 0 of the options.
-type Error struct {
-	File   string
-	Line   int    // from 1
-	Column int    // from 1, in bytes
-	Field  string // element or attribute
-	Msg    string
-	Remedy string // what to do; may be empty
-}
-
-// Error prints file:line:column: field: message (remedy).
-func (e *Error) Error() string {
-	var b strings.Builder
-	if b.WriteString(e.File); e.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
-	}
-	b.WriteString(": ")
-	if e.Field != "" {
-		b.WriteString(e.Field + ": ")
-	}
-	b.WriteString(e.Msg)
-	if e.Remedy != "" {
-		b.WriteString(" (" + e.Remedy + ")")
-	}
-	return b.String()
-}
-
-// Errors is every problem, in the order of the file.
-type Errors []*Error
-
-// Error prints one problem per line.
-func (es Errors) Error() string {
-	lines := make([]string, len(es))
-	for i, e := range es {
-		lines[i] = e.Error()
-	}
-	return strings.Join(lines, "\n")
-}
-
-// Unwrap gives the problems to errors.As.
-func (es Errors) Unwrap() []error {
-	out := make([]error, len(es))
-	for i, e := range es {
-		out[i] = e
-	}
-	return out
-}
+// Errors is every problem, in the order of the file. Those of the options have
+// no line; columns are bytes.
+type Errors = link.Errors
 
 // place is where something stands in the file.
 type place struct{ line, column int }
@@ -74,7 +32,7 @@ func (ps *problems) report(at place, field, remedy, format string, args ...any) 
 		ps.more++
 		return
 	}
-	ps.list = append(ps.list, &Error{File: ps.file, Line: at.line, Column: at.column, Field: printable(field),
+	ps.list = append(ps.list, &link.Error{File: ps.file, Line: at.line, Column: at.column, Field: printable(field),
 		Msg: printable(fmt.Sprintf(format, args...)), Remedy: printable(remedy)})
 }
 
@@ -83,7 +41,7 @@ func (ps *problems) err() error {
 	if len(ps.list) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(ps.list, func(a, b *Error) int {
+	slices.SortStableFunc(ps.list, func(a, b *link.Error) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	if ps.more > 0 {
