@@ -8,11 +8,13 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"myriad/bus"
@@ -84,6 +86,10 @@ type agent struct {
 
 	mu        sync.Mutex
 	platforms map[string]*held
+
+	session string        // of this run
+	said    atomic.Uint64 // how often it has said something
+	epoch   atomic.Uint64 // of the coordinator
 }
 
 // Run is an agent until ctx ends. It says hello once it has adopted what is
@@ -97,26 +103,29 @@ func Run(ctx context.Context, conn *bus.Conn, c Config) error {
 		c.Racks = sockets(c.RunDir)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &agent{Config: c, conn: conn, ctx: ctx, platforms: map[string]*held{}}
+	a := &agent{Config: c, conn: conn, ctx: ctx, platforms: map[string]*held{}, session: rand.Text()}
 	defer a.watch.Wait()
 	defer cancel()
 	defer conn.Close()
 	if err := a.adopt(); err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
-	if err := errors.Join(a.serve(), conn.Flush(ctx), a.hello()); err != nil {
+	if err := errors.Join(a.serve(), conn.Flush(ctx)); err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	if err := a.hello(); bus.ProblemOf(err) != nil && bus.ProblemOf(err).Kind != program.KindUnavailable {
 		return fmt.Errorf("start agent: %w", err)
 	}
 	a.watch.Go(a.poll)
 	a.watch.Go(a.watchLinks)
 	<-ctx.Done()
-	return errors.Join(bus.Publish(conn, bus.SubjectBye, c.Name), conn.Flush(context.WithoutCancel(ctx)))
+	return errors.Join(bus.Publish(conn, bus.SubjectBye, a.from()), conn.Flush(context.WithoutCancel(ctx)))
 }
 
 func (a *agent) serve() error {
 	on := func(call string) string { return bus.SubjectOf(a.Name, call) }
 	return errors.Join(
-		bus.Subscribe(a.conn, bus.SubjectWho, func(bus.None, error) { a.complain(a.hello()) }),
+		bus.Subscribe(a.conn, bus.SubjectLead, func(l bus.Lead, err error) { a.led(l) }),
 		bus.HandleStream(a.conn, on("apply"), a.apply),
 		bus.HandleStream(a.conn, on("remove"), a.remove),
 		bus.HandleStream(a.conn, on("observe"), a.observe),
@@ -136,7 +145,7 @@ const helloProblems = 10
 
 // hello tells the coordinator who is here, and with what.
 func (a *agent) hello() error {
-	h := bus.Hello{Pnode: a.Name, Version: a.Version}
+	h := bus.Hello{From: a.from(), Protocol: bus.Protocol, Version: a.Version, Now: time.Now()}
 	machine(&h)
 	a.mu.Lock()
 	for _, name := range slices.Sorted(maps.Keys(a.platforms)) {
@@ -147,7 +156,20 @@ func (a *agent) hello() error {
 		}
 	}
 	a.mu.Unlock()
-	return bus.Publish(a.conn, bus.SubjectHello, h)
+	_, err := bus.Request[bus.Hello, bus.Welcome](a.ctx, a.conn, bus.SubjectHello, h)
+	return err
+}
+
+// from marks what the agent says.
+func (a *agent) from() bus.From {
+	return bus.From{Pnode: a.Name, Session: a.session, Seq: a.said.Add(1)}
+}
+
+// led says hello to a coordinator that has begun.
+func (a *agent) led(l bus.Lead) {
+	if a.epoch.Swap(l.Epoch) != l.Epoch {
+		a.watch.Go(func() { a.complain(a.hello()) })
+	}
 }
 
 func (a *agent) complain(err error) {

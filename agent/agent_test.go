@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +35,7 @@ const pnode = "node.example.org"
 
 func newServer(t *testing.T) *bus.Server {
 	t.Helper()
-	s, err := bus.NewServer(bus.ServerOptions{})
+	s, err := bus.NewServer(bus.ServerOptions{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +54,8 @@ func start(t *testing.T, server *bus.Server, runDir string, p Pnode, racks Racks
 		return c
 	}
 	s := &site{Conn: connect("coordinator"), runDir: runDir, hello: make(chan bus.Hello, 10), racks: make(chan program.Report, 100)}
-	must(t, bus.Subscribe(s.Conn, bus.SubjectHello, func(h bus.Hello, err error) { s.hello <- h }))
-	must(t, bus.Subscribe(s.Conn, bus.SubjectRacks, func(r program.Report, err error) { s.racks <- r }))
+	welcome(t, s.Conn, s.hello)
+	must(t, bus.Subscribe(s.Conn, bus.SubjectRacks, func(r bus.Racks, err error) { s.racks <- r.Report }))
 	must(t, s.Flush(t.Context()))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -69,6 +70,14 @@ func start(t *testing.T, server *bus.Server, runDir string, p Pnode, racks Racks
 	})
 	t.Cleanup(func() { s.stop(); s.Conn.Close() })
 	return s, wait(t, s.hello)
+}
+
+// welcome takes agents in.
+func welcome(t *testing.T, c *bus.Conn, hello chan bus.Hello) {
+	must(t, bus.Handle(c, bus.SubjectHello, func(_ context.Context, h bus.Hello) (bus.Welcome, error) {
+		hello <- h
+		return bus.Welcome{}, nil
+	}))
 }
 
 func must(t *testing.T, err error) {
@@ -114,11 +123,24 @@ func (s *site) open(t *testing.T, ctx context.Context, call, platform string) *b
 	return stream
 }
 
+// begin begins to have a program applied.
+func (s *site) begin(t *testing.T, ctx context.Context, p *program.Program) *bus.Stream {
+	t.Helper()
+	objects, err := s.Objects(t.Context(), bus.ProgramsStore)
+	must(t, err)
+	encoded := program.EncodeShared(&program.Shared{Platform: p.Platform, Fabric: p.Fabric, Networks: p.Networks, Names: p.Names, Places: p.Remote, Links: p.Links})
+	name := fmt.Sprintf("%x", sha256.Sum256(encoded))
+	must(t, objects.Put(t.Context(), name, encoded))
+	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, "apply"), bus.Apply{Name: p.Platform, Shared: name})
+	must(t, err)
+	must(t, stream.SendBytes(program.EncodeOwn(&program.Own{Pnode: p.Pnode, Racks: p.Racks})))
+	return stream
+}
+
 // apply has a program applied, and gives the last word about it.
 func (s *site) apply(t *testing.T, p *program.Program) bus.Progress {
 	t.Helper()
-	stream := s.open(t, t.Context(), "apply", p.Platform)
-	must(t, stream.SendBytes(p.Encode()))
+	stream := s.begin(t, t.Context(), p)
 	last, err := s.last(stream)
 	must(t, err)
 	return last

@@ -186,7 +186,7 @@ func (a *agent) lost(h *held, index uint32, w *watch) {
 	}
 	h.report = &r
 	h.mu.Unlock()
-	a.complain(bus.Publish(a.conn, bus.SubjectRacks, r))
+	a.complain(bus.Publish(a.conn, bus.SubjectRacks, bus.Racks{By: a.from(), Report: r}))
 }
 
 // processEnds waits until a process ends, and tells whether it has; not if

@@ -160,7 +160,7 @@ func (a *agent) heldSigns(h *held, before map[string]*program.LinkStats) []sign 
 
 func (a *agent) announce(platform string, say []bus.Overload) {
 	for _, o := range say {
-		o.Platform, o.Pnode = platform, a.Name
+		o.Platform, o.By = platform, a.from()
 		a.complain(bus.Publish(a.conn, bus.SubjectOverload, o))
 	}
 }

@@ -129,7 +129,7 @@ func TestCalibrate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	hello := make(chan bus.Hello, 1)
-	must(t, bus.Subscribe(conn, bus.SubjectHello, func(h bus.Hello, err error) { hello <- h }))
+	welcome(t, conn, hello)
 	must(t, conn.Flush(t.Context()))
 	go func() {
 		ended <- Run(ctx, agentConn, Config{Name: pnode, RunDir: t.TempDir(), Pnode: p, Logf: t.Logf,

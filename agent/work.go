@@ -20,7 +20,7 @@ const progressEvery = 100 * time.Millisecond
 const mostProblems = 1000
 
 // apply makes a platform match the program that follows the request.
-func (a *agent) apply(ctx context.Context, q bus.Platform, s *bus.Stream) error {
+func (a *agent) apply(ctx context.Context, q bus.Apply, s *bus.Stream) error {
 	encoded, err := s.RecvBytes()
 	if err != nil {
 		return err
@@ -31,18 +31,40 @@ func (a *agent) apply(ctx context.Context, q bus.Platform, s *bus.Stream) error 
 		_, _ = s.RecvBytes() // whatever it is, it says stop
 		stop()
 	})
-	err = a.match(ctx, q.Name, encoded, s)
-	encoded = nil
+	p, err := a.program(ctx, &q, encoded)
+	if err != nil {
+		return err
+	}
+	err = a.match(ctx, q.Name, p, s)
+	encoded, p = nil, nil
 	debug.FreeOSMemory() // the program, and what it was decoded from
 	return err
 }
 
-// match journals an encoded program and has the platform match it.
-func (a *agent) match(ctx context.Context, platform string, encoded []byte, s *bus.Stream) error {
-	p, err := program.Decode(encoded)
+// program puts a program together from what is the pnode's own and what all
+// share.
+func (a *agent) program(ctx context.Context, q *bus.Apply, encoded []byte) (*program.Program, error) {
+	own, err := program.DecodeOwn(encoded)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	objects, err := a.conn.Objects(ctx, bus.ProgramsStore)
+	if err != nil {
+		return nil, err
+	}
+	if encoded, err = objects.Get(ctx, q.Shared); err != nil {
+		return nil, err
+	}
+	shared, err := program.DecodeShared(encoded)
+	if err != nil {
+		return nil, err
+	}
+	p := program.Join(shared, own)
+	return p, p.Validate()
+}
+
+// match journals a program and has the platform match it.
+func (a *agent) match(ctx context.Context, platform string, p *program.Program, s *bus.Stream) error {
 	if p.Platform != platform || !program.ValidPlatformName(p.Platform) {
 		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "apply program", Cause: fmt.Sprintf("%q was announced, %q came", platform, p.Platform)}
 	}
@@ -51,7 +73,7 @@ func (a *agent) match(ctx context.Context, platform string, encoded []byte, s *b
 		return err
 	}
 	defer h.vacate()
-	if err := writeJournal(a.RunDir, platform, encoded); err != nil {
+	if err := writeJournal(a.RunDir, platform, p.Encode()); err != nil {
 		return &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: err.Error(), Remedy: "the run directory must be writable and have room"}
 	}
 	h.mu.Lock()
@@ -195,6 +217,6 @@ func (a *agent) askAfter(h *held) {
 		return
 	}
 	if a.set(h, report) {
-		a.complain(bus.Publish(a.conn, bus.SubjectRacks, *report))
+		a.complain(bus.Publish(a.conn, bus.SubjectRacks, bus.Racks{By: a.from(), Report: *report}))
 	}
 }

@@ -13,6 +13,8 @@ import (
 //
 //	GET    /v1/version                          Version
 //	GET    /v1/pnodes                           []Pnode
+//	POST   /v1/pnodes/{name}/drain DrainRequest stream of Event; the last has type drained or Error
+//	DELETE /v1/pnodes/{name}                    forgets a pnode that is not up
 //	POST   /v1/platforms          UpRequest     stream of Event; the last has Result or Error
 //	GET    /v1/platforms                        []Platform
 //	GET    /v1/platforms/{name}                 Platform
@@ -117,10 +119,27 @@ type Network struct {
 
 // Pnode is a machine that carries vnodes.
 type Pnode struct {
-	Name   string `json:"name"`
-	CPUs   int    `json:"cpus"`
-	Memory uint64 `json:"memory"` // bytes
-	Vnodes int    `json:"vnodes"`
+	Name      string        `json:"name"`
+	Site      string        `json:"site,omitempty"`
+	State     string        `json:"state"`             // up, lost (it has fallen silent), left (its agent ended in good order), refused
+	Drained   bool          `json:"drained,omitempty"` // no vnodes are placed there
+	Version   string        `json:"version"`
+	Kernel    string        `json:"kernel,omitempty"`
+	Address   string        `json:"address,omitempty"` // where tunnels of other pnodes reach it
+	MTU       uint16        `json:"mtu,omitempty"`     // bytes, of the interface with that address
+	CPUs      int           `json:"cpus"`
+	Memory    uint64        `json:"memory"` // bytes
+	Vnodes    int           `json:"vnodes"` // that are up there, of all platforms
+	Platforms []string      `json:"platforms,omitempty"`
+	Clock     time.Duration `json:"clock"`             // nanoseconds by which its clock is ahead of the coordinator's
+	Heard     time.Time     `json:"heard"`             // when it last said anything
+	Problem   string        `json:"problem,omitempty"` // why it was refused
+}
+
+// DrainRequest asks that vnodes be moved away from a pnode, or, with Undo, that
+// some may be placed there again.
+type DrainRequest struct {
+	Undo bool `json:"undo,omitempty"`
 }
 
 // Vnode is a vnode in a listing.

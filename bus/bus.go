@@ -17,6 +17,7 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,6 +40,25 @@ type ServerOptions struct {
 	Dir string
 	// Logf is told what the server complains about. Optional.
 	Logf func(format string, args ...any)
+	// Listen is where agents of other machines connect, as host:port; port 0
+	// is any that is free. Empty: nowhere.
+	Listen string
+	// LeafListen is where relays of other sites connect, in the same form.
+	LeafListen string
+	// TLS is how connections from other machines are secured, and Secret what
+	// they must know. Both are required where the server listens.
+	TLS    *tls.Config
+	Secret string
+	// Remote makes the server a relay: a leaf node of the server there.
+	Remote *Remote
+}
+
+// Remote is a server, or cluster, elsewhere. Several URLs are separated by
+// commas.
+type Remote struct {
+	URL    string      // tls://host:port, or nats://host:port
+	TLS    *tls.Config // nil: as the URL says
+	Secret string      // empty: the URL has what there is to know, or nothing is needed
 }
 
 // Server is a NATS server in this process. It has no port: only this process

@@ -76,9 +76,9 @@ func TestRequest(t *testing.T) {
 
 func TestRequestOfAnotherVersion(t *testing.T) {
 	a, b := pair(t, "")
-	must(t, bus.Handle(a, bus.SubjectWho, func(_ context.Context, n int) (int, error) { return n, nil }))
+	must(t, bus.Handle(a, bus.SubjectBeat, func(_ context.Context, n int) (int, error) { return n, nil }))
 	flush(t, a)
-	_, err := bus.Request[string, int](t.Context(), b, bus.SubjectWho, "text")
+	_, err := bus.Request[string, int](t.Context(), b, bus.SubjectBeat, "text")
 	if p := bus.ProblemOf(err); p == nil || p.Kind != program.KindInvalid {
 		t.Errorf("got %v, want a problem of kind invalid", err)
 	}
@@ -89,7 +89,7 @@ func TestPublish(t *testing.T) {
 	got := make(chan bus.Hello, 1)
 	must(t, bus.Subscribe(a, bus.SubjectHello, func(h bus.Hello, err error) { got <- h }))
 	flush(t, a)
-	must(t, bus.Publish(b, bus.SubjectHello, bus.Hello{Pnode: "p", CPUs: 3, Platforms: []program.Report{{Platform: "x"}}}))
+	must(t, bus.Publish(b, bus.SubjectHello, bus.Hello{From: bus.From{Pnode: "p"}, CPUs: 3, Platforms: []program.Report{{Platform: "x"}}}))
 	if h := <-got; h.Pnode != "p" || h.CPUs != 3 || h.Platforms[0].Platform != "x" {
 		t.Errorf("got %+v", h)
 	}

@@ -2,6 +2,7 @@ package coord
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -70,16 +71,32 @@ func (c *Coordinator) apply(ctx context.Context, e Apply) (*program.Report, erro
 	if err != nil {
 		return nil, err
 	}
-	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Platform{Name: e.Platform})
+	shared, err := c.share(context.WithoutCancel(ctx), e.Plan)
+	if err != nil {
+		return nil, err
+	}
+	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Apply{Name: e.Platform, Epoch: c.epoch, Shared: shared})
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	if err := s.SendBytes(e.Plan.Program(number).Encode()); err != nil {
+	if err := s.SendBytes(program.EncodeOwn(e.Plan.Own(number))); err != nil {
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Send(bus.None{}) })()
 	return c.follow(s, e.Platform, e.Pnode)
+}
+
+// share puts what all pnodes share of a plan where they find it, and says by
+// what name.
+func (c *Coordinator) share(ctx context.Context, p *plan.Plan) (string, error) {
+	encoded := program.EncodeShared(p.Shared())
+	name := fmt.Sprintf("%s/%x", p.Platform(), sha256.Sum256(encoded))
+	objects, err := c.Conn.Objects(ctx, bus.ProgramsStore)
+	if err != nil {
+		return "", err
+	}
+	return name, objects.Put(ctx, name, encoded)
 }
 
 // remove has a pnode remove a platform, and waits until it has.

@@ -10,7 +10,6 @@ import (
 
 	"myriad/api"
 	"myriad/bus"
-	"myriad/program"
 	"myriad/store"
 	"myriad/topo"
 )
@@ -35,6 +34,8 @@ type Coordinator struct {
 	done   chan struct{}       // closed when Run has ended
 	work   sync.WaitGroup      // effects being carried out
 	writes *queue              // what the store is to do
+
+	epoch uint64 // greater after every start
 
 	mu        sync.Mutex
 	askers    map[Asker]*asker
@@ -62,6 +63,7 @@ func New(c Config) *Coordinator {
 	}
 	return &Coordinator{
 		Config:    c,
+		epoch:     uint64(time.Now().UnixNano()),
 		events:    make(chan Event, 64),
 		asks:      make(chan func(*Machine)),
 		done:      make(chan struct{}),
@@ -140,20 +142,26 @@ func (c *Coordinator) begin(ctx context.Context, m *Machine) error {
 		}
 		c.post(e)
 	}
-	if err := bus.Subscribe(c.Conn, bus.SubjectHello, func(h bus.Hello, err error) { hear(err, Came{h}) }); err != nil {
+	if err := bus.Handle(c.Conn, bus.SubjectHello, func(_ context.Context, h bus.Hello) (bus.Welcome, error) {
+		hear(nil, Came{h})
+		return bus.Welcome{Lead: c.lead()}, nil
+	}); err != nil {
 		return err
 	}
-	if err := bus.Subscribe(c.Conn, bus.SubjectBye, func(pnode string, err error) { hear(err, Went{pnode}) }); err != nil {
+	if err := bus.Subscribe(c.Conn, bus.SubjectBye, func(f bus.From, err error) { hear(err, Went{f.Pnode}) }); err != nil {
 		return err
 	}
-	if err := bus.Subscribe(c.Conn, bus.SubjectRacks, func(r program.Report, err error) { hear(err, Changed{r}) }); err != nil {
+	if err := bus.Subscribe(c.Conn, bus.SubjectRacks, func(r bus.Racks, err error) { hear(err, Changed{r.Report}) }); err != nil {
 		return err
 	}
 	if err := bus.Subscribe(c.Conn, bus.SubjectOverload, func(o bus.Overload, err error) { hear(err, Overloaded{o}) }); err != nil {
 		return err
 	}
-	return bus.Publish(c.Conn, bus.SubjectWho, bus.None{})
+	return bus.Publish(c.Conn, bus.SubjectLead, c.lead())
 }
+
+// lead says who coordinates.
+func (c *Coordinator) lead() bus.Lead { return bus.Lead{Epoch: c.epoch, Now: time.Now()} }
 
 // post tells the loop what happened, unless it has ended.
 func (c *Coordinator) post(e Event) {

@@ -299,7 +299,7 @@ func (m *Machine) overloaded(o *bus.Overload) {
 	}
 	where := ""
 	if len(m.pnodes) > 1 {
-		where = "pnode " + o.Pnode + ": "
+		where = "pnode " + o.By.Pnode + ": "
 	}
 	if o.Ended {
 		m.note("overload-end", o.Platform, fmt.Sprintf("%s%s: it lasted %v; %s", where, o.What, o.To.Sub(o.From).Round(100*time.Millisecond), o.Detail))

@@ -209,7 +209,7 @@ func (s *story) event(f []string) Event {
 		}
 		return Changed{*r}
 	case "came":
-		h := bus.Hello{Pnode: f[1], Boot: arg(2)}
+		h := bus.Hello{From: bus.From{Pnode: f[1]}, Boot: arg(2)}
 		for _, p := range strings.Split(strings.Join(f[min(3, len(f)):], " "), ";") {
 			if w := strings.Fields(p); len(w) > 0 {
 				h.Platforms = append(h.Platforms, *report(w[0], f[1], w[1:]))

@@ -70,7 +70,7 @@ func (w *world) errorf(format string, args ...any) {
 }
 
 func (w *world) live() {
-	w.step(Came{bus.Hello{Pnode: "here"}})
+	w.step(Came{bus.Hello{From: bus.From{Pnode: "here"}}})
 	for range 100 {
 		switch w.r.IntN(9) {
 		case 0, 1:

@@ -41,7 +41,7 @@ func (s *story) linkEvent(f []string, err error) Event {
 	case "shaped":
 		return LinksShaped{f[1], f[2], program.Shaped{Entries: 1, Took: time.Millisecond}, err}
 	case "overload":
-		return Overloaded{bus.Overload{Platform: f[1], Pnode: f[2], Ended: len(f) > 4, Overload: program.Overload{
+		return Overloaded{bus.Overload{Platform: f[1], By: bus.From{Pnode: f[2]}, Ended: len(f) > 4, Overload: program.Overload{
 			From: time.Unix(int64(s.clock-3), 0), To: time.Unix(int64(s.clock), 0), What: f[3], Detail: "much"}}}
 	}
 	return Woken{}

@@ -14,10 +14,25 @@ import (
 // changed. Each has the conditions of all links of the platform, for each
 // pnode enforces what its vnodes send to any other.
 func (p *Plan) Program(pnode int) *program.Program {
+	own := p.Own(pnode)
+	if own == nil {
+		return nil
+	}
+	return program.Join(p.Shared(), own)
+}
+
+// Shared gives what all pnodes of the platform have in common. Nothing in it
+// may be changed.
+func (p *Plan) Shared() *program.Shared {
+	return &program.Shared{Platform: p.platform, Fabric: p.fabric, Networks: p.networks, Names: p.ranges, Places: p.places, Links: p.links}
+}
+
+// Own gives what one pnode has for itself, nil for a number that is nobody's.
+func (p *Plan) Own(pnode int) *program.Own {
 	if pnode < 0 || pnode >= len(p.pnodes) || p.pnodes[pnode].Name == "" {
 		return nil
 	}
-	out := &program.Program{Platform: p.platform, Pnode: p.pnodes[pnode].Name, Fabric: p.fabric, Names: p.ranges, Links: p.links}
+	out := &program.Own{Pnode: p.pnodes[pnode].Name, Number: uint32(pnode)}
 	rows := p.order[p.from[pnode]:p.from[pnode+1]]
 	for len(rows) > 0 {
 		rack := p.rack[rows[0]]
@@ -28,7 +43,6 @@ func (p *Plan) Program(pnode int) *program.Program {
 		out.Racks = append(out.Racks, p.rackProgram(rack, rows[:n]))
 		rows = rows[n:]
 	}
-	p.addNetworks(out, uint32(pnode))
 	return out
 }
 
@@ -58,45 +72,6 @@ func (p *Plan) macOf(row uint32) program.MAC {
 		return p.macs[i].mac
 	}
 	return program.MAC{}
-}
-
-// addNetworks adds the networks that the pnode's vifaces are in, and where
-// the others of those networks are.
-func (p *Plan) addNetworks(out *program.Program, pnode uint32) {
-	here := make(map[uint16]bool)
-	for _, r := range out.Racks {
-		for _, f := range r.Vifaces {
-			here[f.Network] = true
-		}
-	}
-	for _, n := range p.networks {
-		if here[n.ID] {
-			out.Networks = append(out.Networks, n)
-			out.Remote = appendRemote(out.Remote, p.placesIn(n.ID), pnode)
-		}
-	}
-}
-
-// placesIn gives the places of one network.
-func (p *Plan) placesIn(network uint16) []program.PlaceRange {
-	compare := func(r program.PlaceRange, id int) int { return cmp.Compare(int(r.Network), id) }
-	from, _ := slices.BinarySearchFunc(p.places, int(network), compare)
-	to, _ := slices.BinarySearchFunc(p.places, int(network)+1, compare)
-	return p.places[from:to]
-}
-
-// appendRemote appends the places that are not on a pnode.
-func appendRemote(out, places []program.PlaceRange, pnode uint32) []program.PlaceRange {
-	if len(places) == 1 && places[0].Pnode == pnode {
-		return out
-	}
-	out = slices.Grow(out, len(places))
-	for _, r := range places {
-		if r.Pnode != pnode {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // placeRanges says which pnode carries which hosts, by network and host; none

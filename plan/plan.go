@@ -106,11 +106,15 @@ type hop struct {
 type Pnode struct {
 	Name           string
 	CPUs           int
-	Memory         uint64 // bytes that vnodes may use
-	Files          uint64 // RLIMIT_NOFILE: descriptors of one process
-	Namespaces     uint64 // user.max_net_namespaces
-	Pids           uint64 // kernel.pid_max
-	NeighbourLimit uint64 // net.ipv4.neigh.default.gc_thresh3, if it will not be raised
+	Memory         uint64     // bytes that vnodes may use
+	Files          uint64     // RLIMIT_NOFILE: descriptors of one process
+	Namespaces     uint64     // user.max_net_namespaces
+	Pids           uint64     // kernel.pid_max
+	Site           string     // where it is; pnodes of one site are near each other
+	Address        netip.Addr // where tunnels of other pnodes reach it; invalid: nowhere
+	MTU            uint16     // of the way to other pnodes, bytes; 0: not known
+	Key            [32]byte   // public key of its WireGuard; zero: it has none
+	NeighbourLimit uint64     // net.ipv4.neigh.default.gc_thresh3, if it will not be raised
 	// Calibration is what the way through it costs; a forecast is told of what
 	// was measured, and a plan that is read back has none.
 	Calibration *program.Calibration
@@ -118,8 +122,19 @@ type Pnode struct {
 
 // Options changes how a plan is made.
 type Options struct {
-	Previous   *Plan // the plan that the platform follows now; nil: there is none
-	RackVnodes int   // vnodes of a rack at most; 0: program.RackVnodes
+	Previous   *Plan     // the plan that the platform follows now; nil: there is none
+	RackVnodes int       // vnodes of a rack at most; 0: program.RackVnodes
+	VNI        uint32    // first of the program.PlatformVNIs that are the platform's; 0: those of Previous, or DefaultVNI
+	Ways       []SiteWay // what was measured between sites
+}
+
+// DefaultVNI is the first VNI of a platform that nobody has given any.
+const DefaultVNI = 1 << 16
+
+// SiteWay is how long a packet takes from one site to another by itself, one way.
+type SiteWay struct {
+	From, To string
+	Takes    time.Duration
 }
 
 func (o *Options) validate() error {

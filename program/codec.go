@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -17,7 +18,7 @@ import (
 
 // Version is the version of the encoding. Coordinator and agent are the same
 // binary, so there is no need to read another.
-const Version = 2
+const Version = 3
 
 // MaxEncoded is the greatest length that Decode reads.
 const MaxEncoded = 512 << 20
@@ -55,6 +56,9 @@ type wireProgram struct {
 	Names    []wireNames
 	Remote   wirePlaces
 	Links    *wireLinks
+	Number   uint32
+	Overlay  *wireOverlay
+	Ways     []int64
 }
 
 type wireNetwork struct {
@@ -121,43 +125,74 @@ func (p *Program) Encode() []byte {
 		Platform: p.Platform,
 		Pnode:    p.Pnode,
 		Fabric:   uint8(p.Fabric),
-		Networks: make([]wireNetwork, len(p.Networks)),
+		Networks: encodeNetworks(p.Networks),
 		Racks:    p.Racks,
-		Names:    make([]wireNames, len(p.Names)),
+		Names:    encodeNames(p.Names),
 		Remote:   encodePlaces(p.Remote),
+		Number:   p.Number,
+		Overlay:  encodeOverlay(p.Overlay),
 	}
-	for i, n := range p.Networks {
-		w.Networks[i] = wireNetwork{ID: n.ID, Name: n.Name, Subnet: number(n.Subnet.Addr()),
-			Bits: uint8(n.Subnet.Bits()), MTU: n.MTU, Broadcast: n.Broadcast}
-	}
-	for i, n := range p.Names {
-		w.Names[i] = wireNames{Prefix: n.Prefix, Suffix: n.Suffix, First: n.First, Width: n.Width,
-			Count: n.Count, Literal: n.Literal, Addr: number(n.Addr)}
+	for _, d := range p.Ways {
+		w.Ways = append(w.Ways, int64(d))
 	}
 	if p.Links != nil {
 		w.Links = wireOf(p.Links)
 	}
-	data, err := encMode.Marshal(&w)
+	return marshal(&w)
+}
+
+func marshal(w any) []byte {
+	data, err := encMode.Marshal(w)
 	if err != nil {
 		panic(fmt.Sprintf("encode program: %v", err)) // plain data always encodes
 	}
 	return append([]byte{Version}, data...)
 }
 
+func encodeNetworks(networks []Network) []wireNetwork {
+	out := make([]wireNetwork, len(networks))
+	for i, n := range networks {
+		out[i] = wireNetwork{ID: n.ID, Name: n.Name, Subnet: number(n.Subnet.Addr()),
+			Bits: uint8(n.Subnet.Bits()), MTU: n.MTU, Broadcast: n.Broadcast}
+	}
+	return out
+}
+
+func decodeNetworks(networks []wireNetwork) []Network {
+	var out []Network
+	for _, n := range networks {
+		out = append(out, Network{ID: n.ID, Name: n.Name,
+			Subnet: prefix(n.Subnet, n.Bits), MTU: n.MTU, Broadcast: n.Broadcast})
+	}
+	return out
+}
+
+func encodeNames(names []NameRange) []wireNames {
+	out := make([]wireNames, len(names))
+	for i, n := range names {
+		out[i] = wireNames{Prefix: n.Prefix, Suffix: n.Suffix, First: n.First, Width: n.Width,
+			Count: n.Count, Literal: n.Literal, Addr: number(n.Addr)}
+	}
+	return out
+}
+
+func decodeNames(names []wireNames) []NameRange {
+	if len(names) == 0 {
+		return nil
+	}
+	out := make([]NameRange, len(names))
+	for i, n := range names {
+		out[i] = NameRange{Prefix: n.Prefix, Suffix: n.Suffix, First: n.First, Width: n.Width,
+			Count: n.Count, Literal: n.Literal, Addr: address(n.Addr)}
+	}
+	return out
+}
+
 // Decode reads what Encode wrote. What it returns has passed Validate.
 func Decode(data []byte) (*Program, error) {
-	if len(data) == 0 {
-		return nil, fmt.Errorf("decode program: no data")
-	}
-	if data[0] != Version {
-		return nil, fmt.Errorf("decode program: it is of version %d, this is version %d (run the same build of myriad everywhere)", data[0], Version)
-	}
-	if len(data) > MaxEncoded {
-		return nil, fmt.Errorf("decode program: %d bytes, at most %d are read", len(data), MaxEncoded)
-	}
 	var w wireProgram
-	if err := decMode.Unmarshal(data[1:], &w); err != nil {
-		return nil, fmt.Errorf("decode program: %w", err)
+	if err := unmarshal("program", data, &w); err != nil {
+		return nil, err
 	}
 	p, err := w.program()
 	if err != nil {
@@ -169,25 +204,37 @@ func Decode(data []byte) (*Program, error) {
 	return p, nil
 }
 
-func (w *wireProgram) program() (*Program, error) {
-	p := &Program{Platform: w.Platform, Pnode: w.Pnode, Fabric: Fabric(w.Fabric)}
-	for _, n := range w.Networks {
-		p.Networks = append(p.Networks, Network{ID: n.ID, Name: n.Name,
-			Subnet: prefix(n.Subnet, n.Bits), MTU: n.MTU, Broadcast: n.Broadcast})
+// unmarshal reads what marshal wrote.
+func unmarshal(what string, data []byte, w any) error {
+	switch {
+	case len(data) == 0:
+		return fmt.Errorf("decode %s: no data", what)
+	case data[0] != Version:
+		return fmt.Errorf("decode %s: it is of version %d, this is version %d (run the same build of myriad everywhere)", what, data[0], Version)
+	case len(data) > MaxEncoded:
+		return fmt.Errorf("decode %s: %d bytes, at most %d are read", what, len(data), MaxEncoded)
 	}
+	if err := decMode.Unmarshal(data[1:], w); err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	return nil
+}
+
+func (w *wireProgram) program() (*Program, error) {
+	p := &Program{Platform: w.Platform, Pnode: w.Pnode, Number: w.Number, Fabric: Fabric(w.Fabric),
+		Networks: decodeNetworks(w.Networks), Names: decodeNames(w.Names)}
 	if len(w.Racks) > 0 {
 		p.Racks = w.Racks
 	}
-	if len(w.Names) > 0 {
-		p.Names = make([]NameRange, len(w.Names))
-	}
-	for i, n := range w.Names {
-		p.Names[i] = NameRange{Prefix: n.Prefix, Suffix: n.Suffix, First: n.First, Width: n.Width,
-			Count: n.Count, Literal: n.Literal, Addr: address(n.Addr)}
+	for _, d := range w.Ways {
+		p.Ways = append(p.Ways, time.Duration(d))
 	}
 	var err error
 	if p.Remote, err = w.Remote.places(); err == nil && w.Links != nil {
 		p.Links, err = w.Links.links()
+	}
+	if err == nil {
+		p.Overlay, err = w.Overlay.overlay()
 	}
 	return p, err
 }

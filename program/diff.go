@@ -200,12 +200,13 @@ type ProgramDiff struct {
 	Names          bool       // the hosts file changes
 	Remote         bool       // the places of other pnodes' vifaces change
 	Links          bool       // the conditions of links change
+	Overlay        bool       // how other pnodes are reached changes
 }
 
 // Empty says whether there is nothing to do.
 func (d *ProgramDiff) Empty() bool {
 	return len(d.RemoveNetworks)+len(d.ChangeNetworks)+len(d.MakeNetworks)+len(d.RemoveRacks)+len(d.Racks) == 0 &&
-		!d.Fabric && !d.Names && !d.Remote && !d.Links
+		!d.Fabric && !d.Names && !d.Remote && !d.Links && !d.Overlay
 }
 
 // DiffPrograms gives what turns have into want. A network is the same one for
@@ -217,6 +218,8 @@ func DiffPrograms(have, want *Program) ProgramDiff {
 		Names:  !slices.Equal(have.Names, want.Names),
 		Remote: !slices.Equal(have.Remote, want.Remote),
 		Links:  !have.Links.Equal(want.Links),
+
+		Overlay: have.Number != want.Number || !have.Overlay.Equal(want.Overlay) || !slices.Equal(have.Ways, want.Ways),
 	}
 	stale := map[uint16]bool{}
 	for h, w := range pairs(have.Networks, want.Networks, func(a, b Network) int { return cmp.Compare(a.ID, b.ID) }) {

@@ -8,6 +8,7 @@ package program
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Fabric names a forwarding plane.
@@ -53,12 +54,15 @@ const BridgePorts = 1<<10 - 1
 type Program struct {
 	Platform string // name of the platform, at most 63 bytes
 	Pnode    string // name of the pnode
+	Number   uint32 // of the pnode: its row in Overlay.Underlay
 	Fabric   Fabric
 	Networks []Network
 	Racks    []Rack
-	Names    []NameRange  // every name of the platform, for its hosts file
-	Remote   []PlaceRange // vifaces that other pnodes carry
-	Links    *Links       // nil: no link has conditions
+	Names    []NameRange     // every name of the platform, for its hosts file
+	Remote   []PlaceRange    // vifaces that other pnodes carry
+	Links    *Links          // nil: no link has conditions
+	Overlay  *Overlay        // nil: there is no other pnode
+	Ways     []time.Duration // by pnode: how long a packet takes to it by itself, one way; empty: not known, taken for nothing
 }
 
 // Network is one vnetwork.

@@ -35,7 +35,7 @@ func (p *Program) Validate() error {
 	c.unique()
 	c.names()
 	c.remote()
-	return errors.Join(append(c.problems, p.Links.Validate())...)
+	return errors.Join(append(c.problems, p.Links.Validate(), p.Overlay.Validate(p.Number))...)
 }
 
 // checker gathers what is wrong with a program, and what must be unique
