@@ -22,7 +22,7 @@ import (
 // for each rack, whatever the number of its vnodes.
 
 // Version is the version of the encoding.
-const Version = 2
+const Version = 3
 
 type wirePlan struct {
 	_        struct{} `cbor:",toarray"`
@@ -49,6 +49,7 @@ type wirePlan struct {
 	HopsUpTo runs
 
 	Links wireLinks
+	Loss  uint8
 }
 
 type wireNetwork struct {
@@ -88,7 +89,7 @@ type wireGroup struct {
 func (p *Plan) Encode() []byte {
 	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Parts: p.parts, Metric: uint8(p.metric), Nodes: p.nodes.String(),
 		Kind: runsOf(p.kind), Pnode: runsOf(p.pnode), Rack: runsOf(p.rack), Slot: runsOf(p.slot), Host: runsOf(p.host),
-		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo), Links: p.encodeLinks()}
+		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo), Links: p.encodeLinks(), Loss: uint8(p.loss)}
 	for _, n := range p.networks {
 		w.Networks = append(w.Networks, wireNetwork{ID: n.ID, Name: n.Name, Subnet: number(n.Subnet.Addr()),
 			Bits: uint8(n.Subnet.Bits()), MTU: n.MTU, Broadcast: n.Broadcast})
@@ -154,7 +155,7 @@ func Decode(data []byte) (*Plan, error) {
 }
 
 func (w *wirePlan) plan() (*Plan, error) {
-	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, parts: w.Parts, metric: topo.Metric(w.Metric)}
+	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, parts: w.Parts, metric: topo.Metric(w.Metric), loss: topo.Loss(w.Loss)}
 	for _, step := range []func(*Plan) error{w.tables, w.nodeSets, w.columns, w.sparse, (*Plan).check, w.Links.into} {
 		if err := step(p); err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ func TestDecodeRefuses(t *testing.T) {
 		want string
 	}{
 		"nothing":       {nil, "no data"},
-		"newer version": {append([]byte{9}, good[1:]...), "version 9, this is version 2"},
+		"newer version": {append([]byte{9}, good[1:]...), "version 9, this is version 3"},
 		"cut short":     {good[:len(good)-1], "EOF"},
 		"rubbish":       {[]byte("\x01rubbish"), "decode plan"},
 		"name":          {spoil(t, good, func(w *wirePlan) { w.Nodes = "a[1-" }), "parse node set"},

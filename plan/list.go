@@ -8,6 +8,7 @@ import (
 
 	"myriad/nodeset"
 	"myriad/program"
+	"myriad/topo"
 )
 
 // Placement says where a vnode is.
@@ -48,6 +49,9 @@ func (p *Plan) Platform() string { return p.platform }
 
 // Fabric is the platform's forwarding plane.
 func (p *Plan) Fabric() program.Fabric { return p.fabric }
+
+// Loss is what becomes of the platform when a pnode is lost.
+func (p *Plan) Loss() topo.Loss { return p.loss }
 
 // Len is the number of vnodes.
 func (p *Plan) Len() int { return p.names.len() }

@@ -54,6 +54,7 @@ type Plan struct {
 	hopOf    []uint32 // a row for each explicit route of each vnode: index into hops
 	hopsUpTo []uint32 // a row for each vnode, or none at all: its rows of hopOf end here
 
+	loss     topo.Loss
 	seed     uint64
 	links    *program.Links // that the topology asks for
 	schedule []topo.Step
@@ -163,7 +164,7 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 		return nil, err
 	}
 	m := &maker{
-		Plan:       Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, parts: t.Parts, metric: t.Metric, groups: t.Groups},
+		Plan:       Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, parts: t.Parts, metric: t.Metric, groups: t.Groups, loss: t.Placement.Loss},
 		topo:       t,
 		rackVnodes: o.RackVnodes,
 		previous:   o.Previous,

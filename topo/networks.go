@@ -36,7 +36,7 @@ func (b *builder) readNetworks() {
 	for _, item := range table.items {
 		n := network{Network: Network{Name: item.key, MTU: 1500}, at: item.keyAt}
 		if mtu, ok := item.get("mtu"); ok {
-			n.MTU = uint16(mtu.number)
+			n.MTU, n.MTUGiven = uint16(mtu.number), true
 		}
 		switch item.or("broadcast", "auto") {
 		case "on":

@@ -127,6 +127,7 @@ func newBuilder(ps *problems, file value) *builder {
 func (b *builder) build() *Topology {
 	b.topo.Name = b.file.or("platform", "")
 	b.topo.Seed = 1
+	b.topo.Overlay.Port = program.VXLANPort
 	if v, ok := b.file.get("seed"); ok {
 		b.topo.Seed = v.number
 	}

@@ -18,20 +18,22 @@ import (
 // the order of the file: Networks are sorted by name, Vnodes by their first
 // name, Routes by destination.
 type Topology struct {
-	Name     string // [a-z0-9][a-z0-9-]*, at most 63 bytes
-	Seed     uint64
-	Fabric   program.Fabric
-	Complete bool // routes between all vnetworks through gateway vnodes
-	Parts    bool // with Complete: vnetworks that no gateways join stay apart
-	Networks []Network
-	Vnodes   []Template
-	Routes   []Route                 // before those of Complete, where both lead to one destination
-	Groups   map[string]*nodeset.Set // group name → vnodes
-	Metric   Metric                  // what makes a way short, under Complete
-	Links    []LinkRule              // conditions of pairs, in the order of the file: the last one that speaks of a pair decides
-	Schedule []Step                  // changes of conditions, sorted by time
-	Repeat   time.Duration           // the schedule begins again after this; 0: it does not
-	Notes    Errors                  // what is right and may surprise, in the order of the file
+	Name      string // [a-z0-9][a-z0-9-]*, at most 63 bytes
+	Seed      uint64
+	Fabric    program.Fabric
+	Complete  bool // routes between all vnetworks through gateway vnodes
+	Parts     bool // with Complete: vnetworks that no gateways join stay apart
+	Networks  []Network
+	Vnodes    []Template
+	Routes    []Route                 // before those of Complete, where both lead to one destination
+	Groups    map[string]*nodeset.Set // group name → vnodes
+	Metric    Metric                  // what makes a way short, under Complete
+	Links     []LinkRule              // conditions of pairs, in the order of the file: the last one that speaks of a pair decides
+	Schedule  []Step                  // changes of conditions, sorted by time
+	Repeat    time.Duration           // the schedule begins again after this; 0: it does not
+	Overlay   Overlay
+	Placement Placement
+	Notes     Errors // what is right and may surprise, in the order of the file
 }
 
 // Metric is what the length of a way is measured in.
@@ -44,11 +46,15 @@ const (
 )
 
 // LinkRule gives conditions to every pair of a vnode of From with another of
-// To, in that direction. Exactly one of Conditions and Matrix is set.
+// To, in that direction; or, with Sites, to every pair of a vnode that is on a
+// pnode of one of these sites with another of another of them. Exactly one of
+// Conditions and Matrix is set.
 type LinkRule struct {
 	From, To   *nodeset.Set
+	Sites      []string // From and To are nil; a single one: pairs inside of it
+	Oneway     bool     // of two Sites: from the first to the second only
 	Conditions *link.Conditions
-	Matrix     *Matrix // From and To are nil
+	Matrix     *Matrix // From, To and Sites are nil
 }
 
 // Matrix gives a delay to pairs of node sets: what goes from a vnode of
@@ -91,6 +97,7 @@ type Network struct {
 	Name      string
 	Subnet    netip.Prefix // IPv4, masked, /8 … /30
 	MTU       uint16       // bytes, 68 … 9000; default 1500
+	MTUGiven  bool         // the file says so; else plan may lower it
 	Broadcast Broadcast
 }
 
