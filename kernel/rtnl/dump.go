@@ -19,6 +19,12 @@ type Dump struct {
 	Filters    func(*FilterInfo)
 	FilterLink int32
 	FilterHook Hook
+	// VNIs are those of one link with VNIFilter.
+	VNIs    func(*VNI)
+	VNILink int32
+	// Forwards are those of one VXLAN link, static and learned.
+	Forwards    func(*ForwardInfo)
+	ForwardLink int32
 }
 
 // LinkInfo is a link as the kernel has it.
@@ -32,9 +38,11 @@ type LinkInfo struct {
 	Group     uint32
 	Parent    int32 // link below, or the peer of a veth; its index where it is
 	Master    int32
-	VEPA      bool // of a macvlan: mode
-	IPv6Quiet bool // no address of its own; also where the link has no IPv6 at all
-	Forward   bool // IPv4 packets that come in may be forwarded
+	VEPA      bool       // of a macvlan: mode
+	IPv6Quiet bool       // no address of its own; also where the link has no IPv6 at all
+	Forward   bool       // IPv4 packets that come in may be forwarded
+	Home      int32      // number, in this namespace, of the one that it was made from: where a VXLAN has its sockets, a veth its peer; NoNumber: this one
+	VXLAN     *VXLANLink // of a link of that kind
 }
 
 // AddrInfo is an IPv4 address of a link.
@@ -91,6 +99,16 @@ var tables = [...]table{
 		func(b *Batch, d *Dump) { b.tc(d.FilterLink, 0, uint32(d.FilterHook), 0) },
 		func(d *Dump) bool { return d.Filters != nil },
 		func(d *Dump, p []byte) { give(p, parseFilter, d.Filters) }},
+	{"list VNIs", unix.RTM_GETTUNNEL,
+		func(b *Batch, d *Dump) { b.tunnel(d.VNILink) },
+		func(d *Dump) bool { return d.VNIs != nil },
+		giveVNIs},
+	// With the longer header of links, the kernel lists those of one link
+	// (net/core/rtnetlink.c, valid_fdb_dump_legacy).
+	{"list forwarding entries", unix.RTM_GETNEIGH,
+		func(b *Batch, d *Dump) { b.ifinfo(unix.AF_BRIDGE, d.ForwardLink, 0, 0) },
+		func(d *Dump) bool { return d.Forwards != nil },
+		func(d *Dump, p []byte) { give(p, parseForward, d.Forwards) }},
 }
 
 // give parses one entry and passes it on, if it is a whole one of interest.

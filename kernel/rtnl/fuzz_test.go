@@ -13,6 +13,9 @@ func FuzzParse(f *testing.F) {
 	b.NewAddr(3, netip.MustParsePrefix("10.1.2.3/16"))
 	b.NewRoute(Route{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParseAddr("10.1.0.1")})
 	b.SetFilter(&Filter{Link: 3, Hook: Ingress, Prog: 5, Name: "in"})
+	b.NewLink(&Link{Index: 12, Name: "ov", Kind: VXLAN, VXLAN: &VXLANLink{Port: 4789, External: true, VNIFilter: true, Local: netip.MustParseAddr("10.0.0.1")}})
+	b.NewVNI(12, 65792, "ov")
+	b.NewForward(Forward{Link: 12, To: netip.MustParseAddr("10.0.0.2")})
 	for i := range b.Len() {
 		f.Add(b.message(i))
 	}
@@ -24,11 +27,15 @@ func FuzzParse(f *testing.F) {
 			parseAddr(m.Body, &AddrInfo{})
 			parseRoute(m.Body, &RouteInfo{})
 			parseFilter(m.Body, &FilterInfo{})
+			parseForward(m.Body, &ForwardInfo{})
+			giveVNIs(&Dump{VNIs: func(*VNI) {}}, m.Body)
 		}
 		parseLink(p, &LinkInfo{})
 		parseAddr(p, &AddrInfo{})
 		parseRoute(p, &RouteInfo{})
 		parseFilter(p, &FilterInfo{})
+		parseForward(p, &ForwardInfo{})
+		giveVNIs(&Dump{VNIs: func(*VNI) {}}, p)
 	})
 }
 
@@ -41,7 +48,7 @@ func TestRoundTrip(t *testing.T) {
 	if !parseLink(m.Body, &l) || len(rest) != 0 {
 		t.Fatal("not parsed")
 	}
-	want := LinkInfo{Index: 3, Name: "a", Kind: Macvlan, Up: true, MTU: 1500, MAC: [6]byte{2, 0, 1, 0, 0, 1}, Group: 9, Parent: 2, VEPA: true, IPv6Quiet: true}
+	want := LinkInfo{Index: 3, Name: "a", Kind: Macvlan, Up: true, MTU: 1500, MAC: [6]byte{2, 0, 1, 0, 0, 1}, Group: 9, Parent: 2, VEPA: true, IPv6Quiet: true, Home: NoNumber}
 	if l != want {
 		t.Errorf("got %+v, want %+v", l, want)
 	}

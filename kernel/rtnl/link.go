@@ -9,6 +9,7 @@ const (
 	Veth    = "veth"
 	Macvlan = "macvlan"
 	Bridge  = "bridge"
+	VXLAN   = "vxlan"
 )
 
 // Link describes a link to be made or changed. Zero fields are left to the
@@ -16,10 +17,12 @@ const (
 type Link struct {
 	Index  int32
 	Name   string
-	Kind   string   // of a new link: Veth, Macvlan, Bridge
-	Peer   *Link    // the other end of a Veth
+	Kind   string // of a new link: Veth, Macvlan, Bridge, VXLAN
+	Peer   *Link  // the other end of a Veth
+	VXLAN  *VXLANLink
 	Parent int32    // the link below, in the namespace of the socket (Macvlan, in VEPA mode)
 	Netns  int      // descriptor of the namespace that the link is made in or moved to; 0: the socket's own
+	Into   int32    // of an existing link that is moved: its index there; Linux 5.13 and later
 	Master int32    // bridge that it is a port of
 	MTU    uint32   // bytes
 	MAC    [6]byte  // Ethernet address
@@ -73,6 +76,8 @@ func (b *Batch) NewLink(l *Link) {
 		op = "make veth"
 	case Bridge:
 		op = "make bridge"
+	case VXLAN:
+		op = "make VXLAN device"
 	}
 	b.begin(op, l.Name, unix.RTM_NEWLINK, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	b.link(l)
@@ -95,6 +100,8 @@ func (b *Batch) NewLink(l *Link) {
 		b.attrU32(unix.IFLA_BR_FORWARD_DELAY, 0)
 		b.attrU8(unix.IFLA_BR_MCAST_SNOOPING, 0)
 		b.unnest(data)
+	case VXLAN:
+		b.vxlan(l.VXLAN)
 	}
 	b.unnest(info)
 	b.end()
@@ -146,6 +153,9 @@ func (b *Batch) common(l *Link) {
 	}
 	if l.Netns != 0 {
 		b.attrU32(unix.IFLA_NET_NS_FD, uint32(l.Netns))
+	}
+	if l.Into != 0 {
+		b.attrU32(unix.IFLA_NEW_IFINDEX, uint32(l.Into))
 	}
 }
 

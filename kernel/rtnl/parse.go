@@ -16,6 +16,7 @@ func parseLink(p []byte, l *LinkInfo) bool {
 	l.Index = int32(u32(p[4:]))
 	l.Up = u32(p[8:])&unix.IFF_UP != 0
 	l.IPv6Quiet = true
+	l.Home = NoNumber
 	for typ, v := range attrs(p[unix.SizeofIfInfomsg:]) {
 		switch typ {
 		case unix.IFLA_IFNAME:
@@ -28,6 +29,8 @@ func parseLink(p []byte, l *LinkInfo) bool {
 			l.Group = u32(v)
 		case unix.IFLA_LINK:
 			l.Parent = int32(u32(v))
+		case unix.IFLA_LINK_NETNSID:
+			l.Home = int32(u32(v))
 		case unix.IFLA_MASTER:
 			l.Master = int32(u32(v))
 		case unix.IFLA_LINKINFO:
@@ -45,6 +48,9 @@ func (l *LinkInfo) info(p []byte) {
 		case unix.IFLA_INFO_KIND:
 			l.Kind = text(v)
 		case unix.IFLA_INFO_DATA:
+			if l.Kind == VXLAN {
+				l.VXLAN = parseVXLAN(v)
+			}
 			if l.Kind != Macvlan {
 				continue
 			}
