@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -27,16 +24,16 @@ type claim struct {
 // full after the next plan.
 const leastRoom = 16 << 20
 
-// claimRun makes the run directory ours. A daemon that is just ending is
-// waited for.
-func claimRun(ctx context.Context, dir string) (*claim, error) {
+// claimRun makes the run directory ours. Whoever is just ending there is waited
+// for.
+func claimRun(ctx context.Context, dir string, who Holder) (*claim, error) {
 	op := "use run directory " + dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, unusable(op, err, "choose another with --run-dir, or become root")
 	}
 	const patience = 10 * time.Second
 	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		c, holder, err := tryLock(filepath.Join(dir, "daemon.pid"))
+		c, holder, err := tryLock(lockOf(dir), who)
 		switch {
 		case err != nil:
 			return nil, unusable(op, err, "choose another with --run-dir, or become root")
@@ -45,24 +42,30 @@ func claimRun(ctx context.Context, dir string) (*claim, error) {
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		}
-		if conn, err := net.Dial("unix", Socket(dir)); err == nil || time.Since(begun) > patience {
-			if err == nil {
-				conn.Close()
-			}
+		if holder.Role == RoleAgent || answers(dir) || time.Since(begun) > patience {
 			return nil, inUse(op, holder)
 		}
 	}
 }
 
+// answers says whether there is a daemon that can be asked.
+func answers(dir string) bool {
+	conn, err := net.Dial("unix", Socket(dir))
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
 // claimState makes the state directory ours, and finds out now whether records
 // can be kept there.
-func claimState(dir string) (*claim, error) {
+func claimState(dir string, who Holder) (*claim, error) {
 	op := "use state directory " + dir
 	const remedy = "choose another with --state-dir, or mend this one"
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, unusable(op, err, remedy)
 	}
-	c, holder, err := tryLock(filepath.Join(dir, "lock"))
+	c, holder, err := tryLock(filepath.Join(dir, "lock"), who)
 	if err != nil {
 		return nil, unusable(op, err, remedy)
 	}
@@ -93,42 +96,51 @@ func checkFiles() error {
 }
 
 // tryLock locks a file, and writes there who did. If another process has it,
-// there is no claim but the holder's pid.
-func tryLock(path string) (c *claim, holder int, err error) {
+// there is no claim but its holder.
+func tryLock(path string, who Holder) (c *claim, holder Holder, err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, 0, err
+		return nil, Holder{}, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		defer f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, 0, &os.PathError{Op: "lock", Path: path, Err: err}
+			return nil, Holder{}, &os.PathError{Op: "lock", Path: path, Err: err}
 		}
-		text, _ := io.ReadAll(io.LimitReader(f, 20))
-		holder, _ = strconv.Atoi(strings.TrimSpace(string(text)))
-		return nil, holder, nil
+		return nil, readHolder(f), nil
 	}
+	who.Pid = os.Getpid()
 	if err = f.Truncate(0); err == nil {
-		_, err = fmt.Fprintln(f, os.Getpid())
+		_, err = fmt.Fprintln(f, who)
 	}
 	if err != nil {
 		f.Close()
-		return nil, 0, err
+		return nil, Holder{}, err
 	}
-	return &claim{f}, 0, nil
+	return &claim{f}, Holder{}, nil
 }
+
+// ending tells whoever wants the directory that it is soon to be had.
+func (c *claim) ending() { _ = c.lock.Truncate(0) }
 
 // release gives the directory back. The file stays: it cannot be removed
 // without taking it from one who has just opened it.
 func (c *claim) release() {
-	_ = c.lock.Truncate(0) // its pid is nobody's soon
+	c.ending() // its pid is nobody's soon
 	c.lock.Close()
 }
 
-func inUse(op string, holder int) error {
+func inUse(op string, holder Holder) error {
 	p := &program.Problem{Kind: program.KindConflict, Rack: -1, Op: op, Cause: "another daemon uses it", Remedy: "use that one, or end it first"}
-	if holder > 0 {
-		p.Cause += fmt.Sprintf(", process %d", holder)
+	if holder.Role == RoleAgent {
+		p.Cause = "an agent uses it"
+		p.Remedy = "a machine is one pnode of one coordinator: end the agent first, or choose another --run-dir and --state-dir"
+	}
+	if holder.Pid > 0 {
+		p.Cause += fmt.Sprintf(", process %d", holder.Pid)
+	}
+	if holder.Bus != "" {
+		p.Cause += ", for the coordinator at " + holder.Bus
 	}
 	return p
 }

@@ -60,15 +60,16 @@ func Run(ctx context.Context, c Config) error {
 		return err
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
+	who := Holder{Role: RoleDaemon}
 	if err := checkFiles(); err != nil {
 		return err
 	}
-	run, err := claimRun(ctx, c.RunDir)
+	run, err := claimRun(ctx, c.RunDir, who)
 	if err != nil {
 		return err
 	}
 	defer run.release()
-	state, err := claimState(c.StateDir)
+	state, err := claimState(c.StateDir, who)
 	if err != nil {
 		return err
 	}
