@@ -38,7 +38,7 @@ func benchmarkShape(b *testing.B, n uint32, each bool) {
 	}()
 	want := flat(5)
 	if n > 10 {
-		want.Remote = []program.PlaceRange{{Network: 1, Host: 10, Count: n - 10}}
+		want.Remote = []program.PlaceRange{{Network: 1, Host: 10, Count: n - 10, Pnode: 1}}
 	}
 	links := func(ms int) *program.Links {
 		l := &program.Links{Conditions: []program.Condition{{Delay: time.Duration(ms+1) * time.Millisecond}}}

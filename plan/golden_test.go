@@ -172,6 +172,9 @@ func checkRemote(t interface {
 	t.Helper()
 	remote := map[uint64]string{}
 	for _, r := range q.Remote {
+		if !q.Elsewhere(&r) {
+			continue
+		}
 		for h := range r.Count {
 			remote[uint64(r.Network)<<32|uint64(r.Host+h)] = p.Pnodes()[r.Pnode].Name
 		}

@@ -236,8 +236,8 @@ func TestLarge(t *testing.T) {
 			t.Errorf("%s is on %s, want %s", name, p.Pnodes()[at.Pnode].Name, wantPnode)
 		}
 	}
-	if q := p.Program(7); len(q.Names) != 1 || len(q.Remote) != 399 {
-		t.Errorf("a program has %d ranges of names and %d of places, want 1 and 399", len(q.Names), len(q.Remote))
+	if q := p.Program(7); len(q.Names) != 1 || len(q.Remote) != 400 {
+		t.Errorf("a program has %d ranges of names and %d of places, want 1 and 400", len(q.Names), len(q.Remote))
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 // Version is the version of the encoding. Coordinator and agent are the same
 // binary, so there is no need to read another.
-const Version = 3
+const Version = 4
 
 // MaxEncoded is the greatest length that Decode reads.
 const MaxEncoded = 512 << 20
@@ -59,6 +59,14 @@ type wireProgram struct {
 	Number   uint32
 	Overlay  *wireOverlay
 	Ways     []int64
+	MACs     wireMACs
+}
+
+type wireMACs struct {
+	_       struct{} `cbor:",toarray"`
+	Network []uint16
+	Host    []uint32
+	MAC     []byte // six bytes each
 }
 
 type wireNetwork struct {
@@ -131,6 +139,7 @@ func (p *Program) Encode() []byte {
 		Remote:   encodePlaces(p.Remote),
 		Number:   p.Number,
 		Overlay:  encodeOverlay(p.Overlay),
+		MACs:     encodeMACs(p.MACs),
 	}
 	for _, d := range p.Ways {
 		w.Ways = append(w.Ways, int64(d))
@@ -236,7 +245,30 @@ func (w *wireProgram) program() (*Program, error) {
 	if err == nil {
 		p.Overlay, err = w.Overlay.overlay()
 	}
+	if err == nil {
+		p.MACs, err = w.MACs.macs()
+	}
 	return p, err
+}
+
+func encodeMACs(macs []GivenMAC) wireMACs {
+	w := wireMACs{Network: make([]uint16, len(macs)), Host: make([]uint32, len(macs))}
+	for i, m := range macs {
+		w.Network[i], w.Host[i], w.MAC = m.Network, m.Host, append(w.MAC, m.MAC[:]...)
+	}
+	return w
+}
+
+func (w *wireMACs) macs() ([]GivenMAC, error) {
+	n := len(w.Network)
+	if err := sameLength("Ethernet addresses", 6*n, 6*len(w.Host), len(w.MAC)); n == 0 || err != nil {
+		return nil, err
+	}
+	macs := make([]GivenMAC, n)
+	for i := range macs {
+		macs[i] = GivenMAC{Network: w.Network[i], Host: w.Host[i], MAC: MAC(w.MAC[6*i:])}
+	}
+	return macs, nil
 }
 
 func encodePlaces(places []PlaceRange) wirePlaces {

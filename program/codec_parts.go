@@ -21,6 +21,7 @@ type wireShared struct {
 	Overlay  *wireOverlay
 	Sites    uint16
 	Ways     []int64
+	MACs     wireMACs
 }
 
 type wireOverlay struct {
@@ -35,6 +36,7 @@ type wireOverlay struct {
 	Keys  []byte // 32 bytes each; none if there is no key at all
 	Gates []uint32
 	Ports []uint16
+	Plain bool
 }
 
 type wireOwn struct {
@@ -47,7 +49,7 @@ type wireOwn struct {
 // EncodeShared gives the bytes of what pnodes share.
 func EncodeShared(s *Shared) []byte {
 	w := wireShared{Platform: s.Platform, Fabric: uint8(s.Fabric), Networks: encodeNetworks(s.Networks), Names: encodeNames(s.Names),
-		Places: encodePlaces(s.Places), Overlay: encodeOverlay(s.Overlay), Sites: s.Sites}
+		Places: encodePlaces(s.Places), Overlay: encodeOverlay(s.Overlay), Sites: s.Sites, MACs: encodeMACs(s.MACs)}
 	if s.Links != nil {
 		w.Links = wireOf(s.Links)
 	}
@@ -57,8 +59,8 @@ func EncodeShared(s *Shared) []byte {
 	return marshal(&w)
 }
 
-// DecodeShared reads what EncodeShared wrote. It checks the shape only: Join's
-// result must pass Program.Validate.
+// DecodeShared reads what EncodeShared wrote. It checks the shape only: see
+// Shared.Validate.
 func DecodeShared(data []byte) (*Shared, error) {
 	var w wireShared
 	if err := unmarshal("the part of a program that pnodes share", data, &w); err != nil {
@@ -72,21 +74,14 @@ func DecodeShared(data []byte) (*Shared, error) {
 	if err == nil {
 		s.Overlay, err = w.Overlay.overlay()
 	}
+	if err == nil {
+		s.MACs, err = w.MACs.macs()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("decode program: %w", err)
 	}
 	for _, d := range w.Ways {
 		s.Ways = append(s.Ways, time.Duration(d))
-	}
-	if len(s.Ways) != 0 {
-		if len(s.Ways) != int(s.Sites)*int(s.Sites) {
-			return nil, fmt.Errorf("decode program: %d ways between %d sites", len(s.Ways), s.Sites)
-		}
-		for i := range s.Overlay.rows() {
-			if s.Overlay.Underlay[i].Site >= s.Sites {
-				return nil, fmt.Errorf("decode program: site %d of %d", s.Overlay.Underlay[i].Site, s.Sites)
-			}
-		}
 	}
 	return s, nil
 }
@@ -103,7 +98,7 @@ func EncodeOwn(o *Own) []byte {
 	return marshal(&wireOwn{Pnode: o.Pnode, Number: o.Number, Racks: o.Racks})
 }
 
-// DecodeOwn reads what EncodeOwn wrote, and checks the shape only.
+// DecodeOwn reads what EncodeOwn wrote. It checks the shape only: see Fit.
 func DecodeOwn(data []byte) (*Own, error) {
 	var w wireOwn
 	if err := unmarshal("the part of a program that is a pnode's own", data, &w); err != nil {
@@ -122,7 +117,7 @@ func encodeOverlay(o *Overlay) *wireOverlay {
 	}
 	n := len(o.Underlay)
 	w := &wireOverlay{Kind: uint8(o.Kind), VNI: o.VNI, Port: o.Port, Names: make([]string, n), Addrs: make([]uint32, n), MTUs: make([]uint16, n),
-		Sites: make([]uint16, n), Gates: make([]uint32, n), Ports: make([]uint16, n)}
+		Sites: make([]uint16, n), Gates: make([]uint32, n), Ports: make([]uint16, n), Plain: o.Plain}
 	var keys bytes.Buffer
 	keyed := false
 	for i, u := range o.Underlay {
@@ -148,7 +143,7 @@ func (w *wireOverlay) overlay() (*Overlay, error) {
 	if len(w.Keys) != 0 && len(w.Keys) != 32*n {
 		return nil, fmt.Errorf("%d pnodes have %d bytes of keys", n, len(w.Keys))
 	}
-	o := &Overlay{Kind: OverlayKind(w.Kind), VNI: w.VNI, Port: w.Port}
+	o := &Overlay{Kind: OverlayKind(w.Kind), VNI: w.VNI, Port: w.Port, Plain: w.Plain}
 	if n > 0 {
 		o.Underlay = make([]Underlay, n)
 	}

@@ -198,7 +198,7 @@ type ProgramDiff struct {
 	Racks          []RackDiff // of racks that change or begin
 	Fabric         bool       // the forwarding plane itself is another: nothing can stay
 	Names          bool       // the hosts file changes
-	Remote         bool       // the places of other pnodes' vifaces change
+	Remote         bool       // the places or Ethernet addresses of other pnodes' vifaces change
 	Links          bool       // the conditions of links change
 	Overlay        bool       // how other pnodes are reached changes
 }
@@ -216,7 +216,7 @@ func DiffPrograms(have, want *Program) ProgramDiff {
 	d := ProgramDiff{
 		Fabric: have.Fabric != want.Fabric,
 		Names:  !slices.Equal(have.Names, want.Names),
-		Remote: !slices.Equal(have.Remote, want.Remote),
+		Remote: !sameRemote(have, want) || !slices.Equal(have.MACs, want.MACs),
 		Links:  !have.Links.Equal(want.Links),
 
 		Overlay: have.Number != want.Number || !have.Overlay.Equal(want.Overlay) || !slices.Equal(have.Ways, want.Ways),

@@ -16,6 +16,7 @@ type Overlay struct {
 	VNI      uint32 // of the platform; with FabricBridge, network n has VNI + n
 	Port     uint16 // UDP port of the tunnels
 	Underlay []Underlay
+	Plain    bool // pnodes of one site reach each other unencrypted, where they have Gates: see Ends
 }
 
 // OverlayKind names what frames between pnodes travel by.
@@ -37,6 +38,53 @@ type Underlay struct {
 	Key   [32]byte       // public key of WireGuard; zero: traffic to it is not encrypted
 	Gate  netip.AddrPort // where its WireGuard listens; then Addr is the address inside
 }
+
+// Ends gives both ends of the tunnel from one pnode to another, by their
+// numbers, and whether what goes through it is encrypted. They are invalid if
+// one of the two is not reached at all. Frames are encrypted where both have a
+// Gate: then the ends are the addresses inside of WireGuard. With Plain, those of one site
+// reach each other beside it, at the addresses of their Gates.
+func (o *Overlay) Ends(from, to uint32) (local, remote netip.Addr, encrypted bool) {
+	if o == nil || uint64(max(from, to)) >= uint64(len(o.Underlay)) {
+		return local, remote, false
+	}
+	a, b := &o.Underlay[from], &o.Underlay[to]
+	if a.Gate.IsValid() && b.Gate.IsValid() && !(o.Plain && a.Site == b.Site) {
+		return a.Addr, b.Addr, true
+	}
+	local, remote = a.Outside(), b.Outside()
+	if !local.IsValid() || !remote.IsValid() {
+		return netip.Addr{}, netip.Addr{}, false
+	}
+	return local, remote, false
+}
+
+// Outside is the address of the pnode itself, be it inside of WireGuard or not.
+func (u *Underlay) Outside() netip.Addr {
+	if u.Gate.IsValid() {
+		return u.Gate.Addr()
+	}
+	return u.Addr
+}
+
+// WireGuardPort is the UDP port of the first platform's WireGuard; each
+// platform has a device and a port of its own, of its Slot after this one.
+const WireGuardPort = 51820
+
+// Slot is which of its coordinator's platforms an overlay belongs to: the
+// second byte of its VNI.
+func (o *Overlay) Slot() uint8 { return uint8(o.VNI >> 8) }
+
+// InsideAddr is the address that pnode number has inside of the WireGuard of
+// the platform with a VNI: in 240.0.0.0/4, of which nothing else is in use (RFC
+// 1112, section 4) and which Linux takes for unicast. One byte is the slot, 20 bits are
+// the pnode.
+func InsideAddr(vni, number uint32) netip.Addr {
+	return addr4(0xf<<28 | vni>>8&0xff<<20 | number&(MaxPnodes-1))
+}
+
+// MaxPnodes is how many pnodes a platform has at most.
+const MaxPnodes = 1 << 20
 
 // VXLANOverhead is what a tunnel adds to a packet of a vnetwork: its Ethernet
 // header, and VXLAN, UDP and IPv4 (RFC 7348, section 5).
@@ -63,6 +111,7 @@ type Shared struct {
 	Networks []Network // all of the platform, by ID
 	Names    []NameRange
 	Places   []PlaceRange // of every viface; none if there is one pnode
+	MACs     []GivenMAC   // of every viface that has one; none if there is one pnode
 	Links    *Links
 	Overlay  *Overlay
 	// Ways is how long a packet takes between the sites by itself, one way, as
@@ -79,57 +128,31 @@ type Own struct {
 	Racks  []Rack
 }
 
-// Join gives the program of one pnode: of what all share, the networks that
-// its vifaces are in, and where the others of those networks are. What Shared
-// and Own refer to is not copied.
-func Join(s *Shared, o *Own) *Program {
-	p := &Program{Platform: s.Platform, Pnode: o.Pnode, Number: o.Number, Fabric: s.Fabric, Racks: o.Racks, Names: s.Names, Links: s.Links, Overlay: s.Overlay}
-	here := map[uint16]bool{}
-	for i := range o.Racks {
-		for _, f := range o.Racks[i].Vifaces {
-			here[f.Network] = true
-		}
-	}
-	for _, n := range s.Networks {
-		if here[n.ID] {
-			p.Networks = append(p.Networks, n)
-		}
-	}
-	for _, r := range s.Places {
-		if r.Pnode != o.Number && here[r.Network] {
-			p.Remote = append(p.Remote, r)
-		}
-	}
-	p.Ways = s.waysFrom(o.Number)
-	return p
-}
-
-// waysFrom gives the ways from a pnode to all others, by their numbers.
-func (s *Shared) waysFrom(number uint32) []time.Duration {
-	if len(s.Ways) == 0 || s.Overlay == nil || int(number) >= len(s.Overlay.Underlay) {
-		return nil
-	}
-	from := int(s.Overlay.Underlay[number].Site)
-	out := make([]time.Duration, len(s.Overlay.Underlay))
-	for i, u := range s.Overlay.Underlay {
-		if uint32(i) != number {
-			out[i] = s.Ways[from*int(s.Sites)+int(u.Site)]
-		}
-	}
-	return out
-}
-
 // Equal says whether two overlays are the same; nil is one.
 func (o *Overlay) Equal(other *Overlay) bool {
 	if o == nil || other == nil {
 		return o == other
 	}
-	return o.Kind == other.Kind && o.VNI == other.VNI && o.Port == other.Port && slices.Equal(o.Underlay, other.Underlay)
+	return o.Kind == other.Kind && o.VNI == other.VNI && o.Port == other.Port && o.Plain == other.Plain && slices.Equal(o.Underlay, other.Underlay)
 }
 
 // Validate lists what is wrong with an overlay; nil is valid. number is the
 // row of the pnode that has it.
 func (o *Overlay) Validate(number uint32) error {
+	if o == nil {
+		return nil
+	}
+	return errors.Join(o.validate(), o.validateNumber(number))
+}
+
+func (o *Overlay) validateNumber(number uint32) error {
+	if o != nil && (uint64(number) >= uint64(len(o.Underlay)) || o.Underlay[number].Pnode == "") {
+		return fmt.Errorf("overlay: pnode %d of %d, or of nobody", number, len(o.Underlay))
+	}
+	return nil
+}
+
+func (o *Overlay) validate() error {
 	if o == nil {
 		return nil
 	}
@@ -141,18 +164,29 @@ func (o *Overlay) Validate(number uint32) error {
 	if o.VNI == 0 || o.VNI > MaxVNI-PlatformVNIs || o.Port == 0 {
 		bad("VNI %d, port %d", o.VNI, o.Port)
 	}
-	if int(number) >= len(o.Underlay) {
-		bad("pnode %d of %d", number, len(o.Underlay))
+	if len(o.Underlay) > MaxPnodes {
+		bad("%d pnodes, at most %d can be", len(o.Underlay), MaxPnodes)
 	}
-	seen := map[netip.Addr]bool{}
-	for i, u := range o.Underlay {
-		if u.Pnode == "" && u == (Underlay{}) {
+	seen := make(map[netip.Addr]bool, len(o.Underlay))
+	for i := range o.Underlay {
+		u := &o.Underlay[i]
+		if *u == (Underlay{}) {
 			continue // a number that is free
 		}
-		if !plain(u.Pnode) || u.Addr.IsValid() && !u.Addr.Is4() || seen[u.Addr] {
-			bad("pnode %d (%q) at %s", i, u.Pnode, u.Addr)
+		if u.Gate.IsValid() {
+			if !u.Gate.Addr().Is4() || u.Gate.Port() == 0 || u.Key == [32]byte{} || !u.Addr.IsValid() {
+				bad("pnode %d (%q) has its WireGuard at %s, and is at %s inside", i, u.Pnode, u.Gate, u.Addr)
+			}
 		}
-		seen[u.Addr] = u.Addr.IsValid()
+		for _, a := range []netip.Addr{u.Addr, u.Gate.Addr()} {
+			if a.IsValid() && (!a.Is4() || seen[a]) {
+				bad("pnode %d (%q) is at %s, where another is, or nobody can be", i, u.Pnode, a)
+			}
+			seen[a] = true
+		}
+		if u.Pnode == "" || len(u.Pnode) > 255 || !plain(u.Pnode) {
+			bad("pnode %d is called %.30q", i, u.Pnode)
+		}
 		if len(errs) >= maxProblems {
 			break
 		}

@@ -59,7 +59,8 @@ type Program struct {
 	Networks []Network
 	Racks    []Rack
 	Names    []NameRange     // every name of the platform, for its hosts file
-	Remote   []PlaceRange    // vifaces that other pnodes carry
+	Remote   []PlaceRange    // vifaces by pnode, of all networks of the platform, sorted by network and host; Elsewhere says which count
+	MACs     []GivenMAC      // of all vifaces of the platform whose Ethernet address is not the computed one, sorted by network and host
 	Links    *Links          // nil: no link has conditions
 	Overlay  *Overlay        // nil: there is no other pnode
 	Ways     []time.Duration // by pnode: how long a packet takes to it by itself, one way; empty: not known, taken for nothing
@@ -156,10 +157,18 @@ type NameRange struct {
 }
 
 // PlaceRange says that Count consecutive hosts of a network, from Host on,
-// are carried by another pnode.
+// are carried by a pnode.
 type PlaceRange struct {
 	Network uint16
 	Host    uint32
 	Count   uint32
 	Pnode   uint32 // index into the underlay table of the overlay
+}
+
+// GivenMAC is the Ethernet address that the user gave to a viface, on whatever
+// pnode it is.
+type GivenMAC struct {
+	Network uint16
+	Host    uint32
+	MAC     MAC
 }

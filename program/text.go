@@ -68,9 +68,18 @@ func (p *Program) WriteText(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	for _, r := range p.Remote {
+		if !p.Elsewhere(&r) {
+			continue
+		}
 		n := networks[r.Network]
 		fmt.Fprintf(b, "remote %s %s - %s on pnode %d\n", n.Name, n.Addr(r.Host), n.Addr(r.Host+r.Count-1), r.Pnode)
 	}
+	for _, m := range p.MACs {
+		if n, ok := networks[m.Network]; ok {
+			fmt.Fprintf(b, "address %s %s %s\n", n.Name, n.Addr(m.Host), m.MAC)
+		}
+	}
+	p.Overlay.writeText(b, p.Number, p.Ways)
 	p.Links.writeText(b, networks)
 	return b.Flush()
 }

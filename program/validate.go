@@ -1,6 +1,7 @@
 package program
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -26,16 +27,38 @@ const maxProblems = 20
 // rows refer to rows that exist, and names, slots, addresses and MACs are
 // valid and unique. It lists what is wrong, up to 20 problems.
 func (p *Program) Validate() error {
-	c := checker{p: p, networks: make(map[uint16]*Network, len(p.Networks))}
+	c := newChecker(p)
 	c.platform()
+	c.pnode()
 	c.tables()
-	for i := range p.Racks {
-		c.rack(&p.Racks[i])
+	c.own()
+	c.names()
+	c.places()
+	c.givenMACs()
+	ways := validWays(p.Ways)
+	if ways == nil && len(p.Ways) != 0 && len(p.Ways) != p.Overlay.rows() {
+		ways = fmt.Errorf("%d ways to %d pnodes", len(p.Ways), p.Overlay.rows())
+	}
+	return errors.Join(append(c.problems, p.Links.Validate(), p.Overlay.Validate(p.Number), ways)...)
+}
+
+func newChecker(p *Program) *checker {
+	return &checker{p: p, networks: make(map[uint16]*Network, len(p.Networks))}
+}
+
+// own checks what is the pnode's own, once networks are known.
+func (c *checker) own() {
+	last := int64(-1)
+	for i := range c.p.Racks {
+		if index := int64(c.p.Racks[i].Index); index <= last {
+			c.bad("rack %d is not in order", index)
+		} else {
+			last = index
+		}
+		c.rack(&c.p.Racks[i])
 	}
 	c.unique()
-	c.names()
-	c.remote()
-	return errors.Join(append(c.problems, p.Links.Validate(), p.Overlay.Validate(p.Number))...)
+	c.elsewhere()
 }
 
 // checker gathers what is wrong with a program, and what must be unique
@@ -59,11 +82,14 @@ func (c *checker) platform() {
 	if !ValidPlatformName(c.p.Platform) {
 		c.bad("platform %q: a name is 1 to %d of a-z, 0-9 and -, and begins with a letter or digit", c.p.Platform, MaxPlatformName)
 	}
-	if c.p.Pnode == "" || len(c.p.Pnode) > 255 || !plain(c.p.Pnode) {
-		c.bad("pnode %q is not a name", c.p.Pnode)
-	}
 	if c.p.Fabric > FabricBridge {
 		c.bad("fabric %d is unknown", c.p.Fabric)
+	}
+}
+
+func (c *checker) pnode() {
+	if c.p.Pnode == "" || len(c.p.Pnode) > 255 || !plain(c.p.Pnode) {
+		c.bad("pnode %.30q is not a name", c.p.Pnode)
 	}
 }
 
@@ -109,11 +135,6 @@ func (c *checker) tables() {
 			c.bad("network %s: MTU %d is below IPv4's least, 68", n.Name, n.MTU)
 		}
 		names[n.Name] = true
-	}
-	for i := 1; i < len(c.p.Racks); i++ {
-		if c.p.Racks[i-1].Index >= c.p.Racks[i].Index {
-			c.bad("rack %d is not in order", c.p.Racks[i].Index)
-		}
 	}
 }
 
@@ -273,21 +294,59 @@ func (c *checker) names() {
 	}
 }
 
-func (c *checker) remote() {
+// places checks the form of Remote. Of networks that the program does not
+// have, nothing more is known.
+func (c *checker) places() {
 	end := uint64(0) // network << 32 | host after the last range
 	for _, r := range c.p.Remote {
 		first := uint64(r.Network)<<32 | uint64(r.Host)
 		n := c.networks[r.Network]
 		switch {
-		case r.Count == 0 || uint64(r.Host)+uint64(r.Count)-1 > MaxHost || n == nil || !n.HasHost(r.Host) || !n.HasHost(r.Host+r.Count-1):
-			c.bad("remote: network %d has no %d hosts from %d on", r.Network, r.Count, r.Host)
+		case r.Count == 0 || uint64(r.Host)+uint64(r.Count)-1 > MaxHost || r.Network == 0 || r.Pnode >= MaxPnodes ||
+			n != nil && (!n.HasHost(r.Host) || !n.HasHost(r.Host+r.Count-1)):
+			c.bad("remote: network %d has no %d hosts from %d on, or there is no pnode %d", r.Network, r.Count, r.Host, r.Pnode)
 			continue
 		case first < end:
 			c.bad("remote: host %d of network %d is not in order", r.Host, r.Network)
 		}
 		end = first + uint64(r.Count)
-		if i, _ := slices.BinarySearch(c.hosts, first); i < len(c.hosts) && c.hosts[i] < end {
-			c.bad("remote: host %d of network %d is here as well", uint32(c.hosts[i]), r.Network)
+	}
+}
+
+// givenMACs checks the form of MACs.
+func (c *checker) givenMACs() {
+	seen := make(map[MAC]bool, len(c.p.MACs))
+	for i, m := range c.p.MACs {
+		_, _, computed := m.MAC.Computed()
+		if m.MAC[0]&1 != 0 || m.MAC == (MAC{}) || seen[m.MAC] || computed && c.networks[uint16(m.MAC[1])<<8|uint16(m.MAC[2])] != nil || m.Network == 0 || m.Host == 0 || m.Host > MaxHost {
+			c.bad("host %d of network %d cannot have the Ethernet address %s", m.Host, m.Network, m.MAC)
+		}
+		if before := &c.p.MACs[max(i-1, 0)]; i > 0 && (before.Network > m.Network || before.Network == m.Network && before.Host >= m.Host) {
+			c.bad("Ethernet address %s is not in order", m.MAC)
+		}
+		seen[m.MAC] = true
+	}
+}
+
+// elsewhere finds vifaces that Remote says another pnode has. It is sorted,
+// or that was reported.
+func (c *checker) elsewhere() {
+	rows := c.p.Remote
+	if len(rows) == 0 {
+		return
+	}
+	for _, at := range c.hosts { // sorted by unique
+		i, ok := slices.BinarySearchFunc(rows, at, func(r PlaceRange, at uint64) int {
+			return cmp.Compare(uint64(r.Network)<<32|uint64(r.Host), at)
+		})
+		if !ok {
+			i--
+		}
+		if i < 0 || i >= len(rows) {
+			continue
+		}
+		if r := &rows[i]; uint64(r.Network) == at>>32 && uint32(at)-r.Host < r.Count && r.Pnode != c.p.Number {
+			c.bad("remote: host %d of network %d is here as well as on pnode %d", uint32(at), r.Network, r.Pnode)
 		}
 	}
 }

@@ -55,8 +55,10 @@ func TestValidate(t *testing.T) {
 		{"names too wide", func(p *Program) { p.Names[0].Width = 62 }, "no names"},
 		{"names without address", func(p *Program) { p.Names[0].Addr = netip.Addr{} }, "no addresses"},
 		{"names beyond IPv4", func(p *Program) { p.Names[0].Addr = netip.MustParseAddr("255.255.255.255") }, "no addresses"},
-		{"remote of no network", func(p *Program) { p.Remote = []PlaceRange{{Network: 9, Host: 1, Count: 1}} }, "remote"},
-		{"remote is here", func(p *Program) { p.Remote = []PlaceRange{{Network: 1, Host: 3, Count: 9}} }, "here as well"},
+		{"remote of no network", func(p *Program) { p.Remote = []PlaceRange{{Host: 1, Count: 1}} }, "remote"},
+		{"remote without end", func(p *Program) { p.Remote = []PlaceRange{{Network: 9, Host: 9, Count: 1<<32 - 1}} }, "remote"},
+		{"remote on no pnode", func(p *Program) { p.Remote = []PlaceRange{{Network: 1, Host: 9, Count: 1, Pnode: MaxPnodes}} }, "no pnode"},
+		{"remote is here", func(p *Program) { p.Remote = []PlaceRange{{Network: 1, Host: 3, Count: 9, Pnode: 1}} }, "here as well"},
 		{"remote twice", func(p *Program) {
 			p.Remote = []PlaceRange{{Network: 1, Host: 20, Count: 9}, {Network: 1, Host: 28, Count: 9}}
 		}, "not in order"},

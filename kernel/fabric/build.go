@@ -25,7 +25,13 @@ func build(p *program.Program, have *tables) (*tables, error) {
 	}
 	b.place(p)
 	b.gather()
+	b.want.pnodes = underlay(p)
 	if have != nil {
+		missing := len(have.pnodes) - len(b.want.pnodes)
+		if missing < 0 {
+			return nil, errRoom
+		}
+		b.want.pnodes = append(b.want.pnodes, make([]uint64, missing)...)
 		if b.want.room = have.room; b.union() > have.room {
 			return nil, errRoom
 		}
@@ -94,6 +100,9 @@ func (b *builder) place(p *program.Program) {
 		}
 	}
 	for _, r := range p.Remote {
+		if !p.Elsewhere(&r) {
+			continue
+		}
 		for host := r.Host; host < r.Host+r.Count; host++ {
 			b.settle(r.Network, host, program.MACOf(r.Network, host), placeRemote|r.Pnode)
 		}

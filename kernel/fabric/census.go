@@ -43,8 +43,15 @@ func census(p *program.Program) ([]*population, error) {
 		}
 	}
 	for _, r := range p.Remote {
-		if _, err := enlist(nets, r.Network, r.Host, r.Count); err != nil {
+		if !p.Elsewhere(&r) {
+			continue
+		}
+		n, err := enlist(nets, r.Network, r.Host, r.Count)
+		if err != nil {
 			return nil, err
+		}
+		for host := r.Host; n.broadcast && host < r.Host+r.Count; host++ {
+			n.members = append(n.members, memberWord(OverlayIndex, program.MACOf(r.Network, host)))
 		}
 	}
 	for _, n := range nets {
