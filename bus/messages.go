@@ -83,13 +83,22 @@ type From struct {
 // Platform names the platform of a call.
 type Platform struct {
 	Name  string
-	Epoch uint64 // of the coordinator that asks, where something is changed
+	Order // where something is changed
+}
+
+// Order is the place of a request that changes something among all such
+// requests. An agent that has heard of a later epoch refuses it, and one that
+// was asked for something else of the same platform with a greater Serial
+// does too: it was overtaken on the way.
+type Order struct {
+	Epoch  uint64 // of the coordinator that asks
+	Serial uint64 // grows with what that coordinator asks for, of any platform, from 1; 0: it does not count
 }
 
 // Apply asks that a pnode match a program.
 type Apply struct {
-	Name   string // of the platform
-	Epoch  uint64
+	Name string // of the platform
+	Order
 	Shared string // name, in ProgramsStore, of the part that all pnodes share: it holds the digest of the bytes
 }
 
@@ -163,9 +172,9 @@ type Reached struct {
 
 // Shape asks that the links of a platform have other conditions.
 type Shape struct {
-	Name  string // of the platform
-	Epoch uint64
-	At    time.Time // when, by the agent's clock; zero: at once
+	Name string // of the platform
+	Order
+	At time.Time // when, by the agent's clock; zero: at once
 }
 
 // Overload tells that a stretch in which a pnode could not keep what it

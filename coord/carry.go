@@ -75,7 +75,7 @@ func (c *Coordinator) apply(ctx context.Context, e Apply) (*program.Report, erro
 	if err != nil {
 		return nil, err
 	}
-	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Apply{Name: e.Platform, Epoch: c.epoch, Shared: shared})
+	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Apply{Name: e.Platform, Order: bus.Order{Epoch: c.epoch}, Shared: shared})
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +92,7 @@ func (c *Coordinator) apply(ctx context.Context, e Apply) (*program.Report, erro
 func (c *Coordinator) share(ctx context.Context, p *plan.Plan) (string, error) {
 	encoded := program.EncodeShared(p.Shared())
 	name := fmt.Sprintf("%s/%x", p.Platform(), sha256.Sum256(encoded))
-	objects, err := c.Conn.Objects(ctx, bus.ProgramsStore)
-	if err != nil {
-		return "", err
-	}
-	return name, objects.Put(ctx, name, encoded)
+	return name, c.programs.Put(ctx, name, encoded)
 }
 
 // remove has a pnode remove a platform, and waits until it has.

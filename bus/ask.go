@@ -1,0 +1,45 @@
+package bus
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Ask is Request in two steps, for one who numbers what it says: the question
+// is on its way when Ask returns, before all that is published after it, and
+// wait waits for the answer. wait must be called.
+func Ask[Q, A any](c *Conn, subject string, q Q) (wait func(context.Context) (A, error), err error) {
+	b, err := Encode(q)
+	if err != nil {
+		return nil, err
+	}
+	op := "ask " + subject
+	inbox := c.nats.NewInbox()
+	sub, err := c.nats.SubscribeSync(inbox)
+	if err != nil {
+		return nil, problem(op, err)
+	}
+	if err := c.nats.PublishRequest(subject, inbox, b); err != nil {
+		_ = sub.Unsubscribe() // fails only if the connection is gone, and the inbox with it
+		return nil, problem(op, err)
+	}
+	return func(ctx context.Context) (a A, err error) {
+		defer func() { _ = sub.Unsubscribe() }()
+		m, err := sub.NextMsgWithContext(ctx)
+		if err == nil && len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+			err = nats.ErrNoResponders
+		}
+		if err != nil {
+			return a, problem(op, err)
+		}
+		var reply answer
+		if err := Decode(m.Data, &reply); err != nil {
+			return a, err
+		}
+		if reply.Err != nil {
+			return a, reply.Err
+		}
+		return a, Decode(reply.Body, &a)
+	}, nil
+}
