@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"myriad/kernel/netns"
 )
@@ -54,6 +56,11 @@ func (b *Bed) join(ctx context.Context) error {
 		}
 		if err := batch(ctx, b.Namespace(i), b.inside(i)); err != nil {
 			return fmt.Errorf("%s: %w", b.Name(i), err)
+		}
+	}
+	for i := Control; i < b.Options.Pnodes; i++ {
+		if err := b.awaitLink(ctx, i, UnderlayLink); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -176,15 +183,39 @@ func (b *Bed) Partition(ctx context.Context, i int, cut bool) error {
 	if cut {
 		return batch(ctx, b.router, fmt.Sprintf("link set %s down\n", port(i)))
 	}
-	return batch(ctx, b.router, fmt.Sprintf("link set %s up\n%s", port(i), b.route(i)))
+	return b.rejoin(ctx, i, b.router, fmt.Sprintf("link set %s up\n%s", port(i), b.route(i)), UnderlayLink)
 }
 
 // PartitionControl cuts a pnode from the coordinator, or joins it again; its
 // tunnels are not touched.
 func (b *Bed) PartitionControl(ctx context.Context, i int, cut bool) error {
-	state := "up"
 	if cut {
-		state = "down"
+		return batch(ctx, b.control, fmt.Sprintf("link set c%d down\n", i))
 	}
-	return batch(ctx, b.control, fmt.Sprintf("link set c%d %s\n", i, state))
+	return b.rejoin(ctx, i, b.control, fmt.Sprintf("link set c%d up\n", i), ControlLink)
+}
+
+// rejoin sets the far end of a link up, and returns when the near one has found
+// out: the kernel looks at that once a second, and drops what is sent before.
+func (b *Bed) rejoin(ctx context.Context, i, ns int, lines, name string) error {
+	if err := batch(ctx, ns, lines); err != nil {
+		return err
+	}
+	return b.awaitLink(ctx, i, name)
+}
+
+func (b *Bed) awaitLink(ctx context.Context, i int, name string) error {
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		var l *net.Interface
+		err := b.Do(i, func() (err error) {
+			l, err = net.InterfaceByName(name)
+			return err
+		})
+		if err != nil || l.Flags&net.FlagRunning != 0 {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
 }

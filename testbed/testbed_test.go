@@ -2,11 +2,13 @@ package testbed_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,7 +85,11 @@ func TestBedWatch(t *testing.T) {
 		for _, f := range frames {
 			p := append(make([]byte, 8), f.to...)
 			p = append(append(append(p, one...), f.kind...), make([]byte, 46)...)
-			if _, err := c.Write(p); err != nil {
+			_, err := c.Write(p)
+			for errors.Is(err, syscall.ECONNREFUSED) { // nobody listens; this one was not sent
+				_, err = c.Write(p)
+			}
+			if err != nil {
 				return err
 			}
 		}
