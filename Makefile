@@ -5,7 +5,7 @@ GO        ?= go
 SUDO      := $(if $(filter 0,$(shell id -u)),,sudo)
 BIN       := bin/myriad
 PACKAGES  := ca-certificates iproute2 iputils-ping
-TESTTOOLS := clustershell iperf3 procps
+TESTTOOLS := clustershell iperf3 procps openssh-server
 FUZZTIME  ?= 10s
 
 .PHONY: all build demo test test-vm quick lint generate bench fuzz clean packages testtools clang
