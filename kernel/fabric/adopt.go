@@ -24,7 +24,7 @@ func Find(c *rtnl.Conn, trunks []int32) (f *Fabric, without []int32, err error) 
 	o := &f.objects
 	names := map[string]**ebpf.Map{
 		trunkMapNets: &o.Nets, trunkMapPlaces: &o.Places, trunkMapOthers: &o.Others,
-		trunkMapMembers: &o.Members, trunkMapCounts: &o.Counts,
+		trunkMapMembers: &o.Members, trunkMapPnodes: &o.Pnodes, trunkMapCounts: &o.Counts,
 	}
 	if name == shapedName {
 		f.shaping = &shaping{}

@@ -99,14 +99,9 @@ func (b *builder) place(p *program.Program) {
 			b.settle(v.Network, v.Host, v.Address(), trunk)
 		}
 	}
-	for _, r := range p.Remote {
-		if !p.Elsewhere(&r) {
-			continue
-		}
-		for host := r.Host; host < r.Host+r.Count; host++ {
-			b.settle(r.Network, host, program.MACOf(r.Network, host), placeRemote|r.Pnode)
-		}
-	}
+	eachRemote(p, func(network uint16, host uint32, mac program.MAC, pnode uint32) {
+		b.settle(network, host, mac, placeRemote|pnode)
+	})
 }
 
 // settle enters one host: into its network's slice if its address is the

@@ -1,6 +1,7 @@
 package fabric
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -84,18 +85,27 @@ func randomProgram(rng *rand.Rand) *program.Program {
 				continue
 			}
 			hosts[host] = true
-			if rng.IntN(10) == 0 {
-				p.Remote = append(p.Remote, program.PlaceRange{Network: id, Host: host, Count: 1, Pnode: 1 + rng.Uint32N(9)})
-				continue
-			}
 			v := program.Viface{Network: id, Host: host}
 			if rng.IntN(10) == 0 {
 				v.MAC = program.MAC{0x0a, byte(id), byte(host >> 24), byte(host >> 16), byte(host >> 8), byte(host)}
+			}
+			if rng.IntN(10) == 0 {
+				p.Remote = append(p.Remote, program.PlaceRange{Network: id, Host: host, Count: 1, Pnode: 1 + rng.Uint32N(9)})
+				if v.MAC != (program.MAC{}) {
+					p.MACs = append(p.MACs, program.GivenMAC{Network: id, Host: host, MAC: v.MAC})
+				}
+				continue
 			}
 			r := &p.Racks[rng.IntN(3)]
 			r.Vifaces = append(r.Vifaces, v)
 		}
 	}
+	slices.SortFunc(p.Remote, func(a, b program.PlaceRange) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Host, b.Host))
+	})
+	slices.SortFunc(p.MACs, func(a, b program.GivenMAC) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Host, b.Host))
+	})
 	return p
 }
 
@@ -113,7 +123,7 @@ func differs(p *program.Program, t *tables) string {
 	}
 	for _, r := range p.Remote {
 		for h := r.Host; h < r.Host+r.Count; h++ {
-			want[host{r.Network, h}] = other{MAC: macWord(program.MACOf(r.Network, h)), Trunk: placeRemote | r.Pnode}
+			want[host{r.Network, h}] = other{MAC: macWord(macOf(p, r.Network, h)), Trunk: placeRemote | r.Pnode}
 		}
 	}
 	for h, w := range want {
@@ -155,6 +165,11 @@ func membersDiffer(p *program.Program, t *tables) string {
 			want[v.Network] = append(want[v.Network], memberWord(firstTrunk+r.Index, v.Address()))
 		}
 	}
+	for _, r := range p.Remote {
+		for h := r.Host; h < r.Host+r.Count; h++ {
+			want[r.Network] = append(want[r.Network], memberWord(OverlayIndex, macOf(p, r.Network, h)))
+		}
+	}
 	total := 0
 	for _, n := range p.Networks {
 		r := t.row(int(n.ID))
@@ -183,6 +198,16 @@ func membersDiffer(p *program.Program, t *tables) string {
 		return "there are members of no network"
 	}
 	return ""
+}
+
+// macOf is the address of a viface of another pnode.
+func macOf(p *program.Program, network uint16, host uint32) program.MAC {
+	for _, g := range p.MACs {
+		if g.Network == network && g.Host == host {
+			return g.MAC
+		}
+	}
+	return program.MACOf(network, host)
 }
 
 // lookup is find_host of bpf/trunk.c.

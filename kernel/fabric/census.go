@@ -46,20 +46,41 @@ func census(p *program.Program) ([]*population, error) {
 		if !p.Elsewhere(&r) {
 			continue
 		}
-		n, err := enlist(nets, r.Network, r.Host, r.Count)
-		if err != nil {
+		if _, err := enlist(nets, r.Network, r.Host, r.Count); err != nil {
 			return nil, err
 		}
-		for host := r.Host; n.broadcast && host < r.Host+r.Count; host++ {
-			n.members = append(n.members, memberWord(OverlayIndex, program.MACOf(r.Network, host)))
-		}
 	}
+	eachRemote(p, func(network uint16, _ uint32, mac program.MAC, _ uint32) {
+		if n := nets[network]; n.broadcast {
+			n.members = append(n.members, memberWord(OverlayIndex, mac))
+		}
+	})
 	for _, n := range nets {
 		if n != nil {
 			n.span = n.dense()
 		}
 	}
 	return nets, nil
+}
+
+// eachRemote calls fn for every viface of other pnodes that matters here.
+func eachRemote(p *program.Program, fn func(network uint16, host uint32, mac program.MAC, pnode uint32)) {
+	given := p.MACs // those that are yet to come: both tables are sorted
+	for _, r := range p.Remote {
+		if !p.Elsewhere(&r) {
+			continue
+		}
+		for host := r.Host; host < r.Host+r.Count; host++ {
+			for len(given) > 0 && (given[0].Network < r.Network || given[0].Network == r.Network && given[0].Host < host) {
+				given = given[1:]
+			}
+			mac := program.MACOf(r.Network, host)
+			if len(given) > 0 && given[0].Network == r.Network && given[0].Host == host {
+				mac = given[0].MAC
+			}
+			fn(r.Network, host, mac, r.Pnode)
+		}
+	}
 }
 
 func populations(networks []program.Network) []*population {

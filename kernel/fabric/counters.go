@@ -10,10 +10,11 @@ import (
 
 // reasons are what can become of a frame, in the order of enum reason
 // (bpf/fabric.h). Each time that a program sees a frame, one of them counts:
-// so a frame that is cut or held counts again when it comes back. Those of
-// broadcast copies count beside broadcast, one for each member, as do the
-// outcomes of copies that meet conditions. released_late and the last four
-// count beside others.
+// so a frame that is cut or held counts again when it comes back, and one that
+// goes to another pnode when it comes there. Those of broadcast copies count
+// beside broadcast, one for each member, as do the outcomes of copies that meet
+// conditions. released_late, tunnel_out, tunnel_in, and marked to reordered count
+// beside others.
 var reasons = [...]string{
 	"unicast",                  // passed on to its receiver
 	"arp_answered",             // request turned into its reply
@@ -21,7 +22,7 @@ var reasons = [...]string{
 	"drop_spoofed_source",      // from an address that the sender does not have
 	"drop_unknown_destination", // to an address that nobody has
 	"drop_other_network",       // to somebody in another network
-	"drop_other_pnode",         // to a pnode that cannot be reached
+	"drop_other_pnode",         // to a pnode that cannot be reached, or from one to another
 	"drop_arp_unknown",         // request for an IP address that nobody has
 	"drop_arp_announcement",    // gratuitous ARP: the fabric knows already
 	"drop_broadcast",           // for all of a network that does not deliver such
@@ -43,6 +44,9 @@ var reasons = [...]string{
 	"corrupted",                // one bit was turned over
 	"duplicated",               // and its twin went the same way
 	"reordered",                // not delayed, so that it overtakes others
+	"tunnel_out",               // sent to another pnode
+	"tunnel_in",                // came from another pnode
+	"drop_foreign_tunnel",      // came by a tunnel that its sender is not behind
 }
 
 // slots is the number of counts there is room for (REASONS).

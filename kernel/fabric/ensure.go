@@ -13,6 +13,8 @@ import (
 // fabric of a program: the one that is there, changed in place, or else a new
 // one. It returns the number of writes: none where all is as it should be.
 //
+// With an overlay in p, the link OverlayIndex runs it too, which must be there.
+//
 // With conditions in s, the fabric enforces them, and runs on the links of
 // s.Holder too, which must be there; without, links have none.
 func Ensure(c *rtnl.Conn, trunks []int32, p *program.Program, s *Shaping) (*Fabric, int, error) {
@@ -23,7 +25,7 @@ func Ensure(c *rtnl.Conn, trunks []int32, p *program.Program, s *Shaping) (*Fabr
 	if f == nil {
 		return replace(c, trunks, p, s, nil)
 	}
-	posts, err := f.posts(c, trunks, without, s)
+	posts, err := f.posts(c, trunks, without, p, s)
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())
 	}
@@ -45,6 +47,19 @@ func Ensure(c *rtnl.Conn, trunks []int32, p *program.Program, s *Shaping) (*Fabr
 	return f, writes + n, nil
 }
 
+// entrances lists the links besides trunks where frames come that the program
+// trunk is to meet.
+func entrances(p *program.Program, s *Shaping) []int32 {
+	var links []int32
+	if s.wanted() && s.Holder.Cut != 0 { // first, so that what the others send there is met
+		links = append(links, s.Holder.CutLeave)
+	}
+	if p.Overlay != nil {
+		links = append(links, OverlayIndex)
+	}
+	return links
+}
+
 // post is a link where a program of the fabric is to stand.
 type post struct {
 	link    int32
@@ -53,7 +68,7 @@ type post struct {
 
 // posts lists the posts of f that are not manned, given the trunks that are
 // not. It returns nil if f is not the kind of fabric that is wanted.
-func (f *Fabric) posts(c *rtnl.Conn, trunks, without []int32, s *Shaping) ([]post, error) {
+func (f *Fabric) posts(c *rtnl.Conn, trunks, without []int32, p *program.Program, s *Shaping) ([]post, error) {
 	if s.wanted() != (f.shaping != nil) {
 		return nil, nil
 	}
@@ -61,6 +76,11 @@ func (f *Fabric) posts(c *rtnl.Conn, trunks, without []int32, s *Shaping) ([]pos
 	for _, link := range without {
 		posts = append(posts, post{link: link})
 	}
+	more, err := f.unmanned(c, entrances(p, s))
+	if err != nil {
+		return nil, err
+	}
+	posts = append(posts, more...)
 	if !s.wanted() {
 		return posts, nil
 	}
@@ -78,34 +98,37 @@ func (f *Fabric) posts(c *rtnl.Conn, trunks, without []int32, s *Shaping) ([]pos
 	for _, link := range missing {
 		posts = append(posts, post{link, true})
 	}
-	if s.Holder.Cut == 0 {
-		return posts, nil
-	}
-	trunk, err := f.objects.Trunk.Info()
+	return posts, nil
+}
+
+// unmanned lists those of some links that do not run f's program trunk.
+func (f *Fabric) unmanned(c *rtnl.Conn, links []int32) (posts []post, err error) {
+	info, err := f.objects.Trunk.Info()
 	if err != nil {
 		return nil, err
 	}
-	own, _ := trunk.ID()
-	if id, _, _, err := elect(c, []int32{s.Holder.CutLeave}, shapedName); err != nil {
-		return nil, err
-	} else if id != own {
-		posts = append(posts, post{link: s.Holder.CutLeave})
+	own, _ := info.ID()
+	for _, link := range links {
+		id, _, _, err := elect(c, []int32{link}, f.name())
+		if err != nil {
+			return nil, err
+		}
+		if id != own {
+			posts = append(posts, post{link: link})
+		}
 	}
 	return posts, nil
 }
 
 // everywhere lists all posts.
-func everywhere(trunks []int32, s *Shaping) []post {
+func everywhere(trunks []int32, p *program.Program, s *Shaping) []post {
 	var posts []post
-	if s.wanted() { // first, so that what the trunks send there is met
+	if s.wanted() { // first, as the cut
 		for _, link := range s.Holder.exits(trunks) {
 			posts = append(posts, post{link, true})
 		}
-		if s.Holder.Cut != 0 {
-			posts = append(posts, post{link: s.Holder.CutLeave})
-		}
 	}
-	for _, link := range trunks {
+	for _, link := range append(entrances(p, s), trunks...) {
 		posts = append(posts, post{link: link})
 	}
 	return posts
@@ -152,7 +175,7 @@ func replace(c *rtnl.Conn, trunks []int32, p *program.Program, s *Shaping, old *
 	if f, err = load(p, s, old); err != nil {
 		return nil, writes, err
 	}
-	n, err := f.man(c, everywhere(trunks, s))
+	n, err := f.man(c, everywhere(trunks, p, s))
 	writes += n
 	if err == nil {
 		n, err = f.update(p, s)

@@ -2,7 +2,9 @@
 // and ARP would do otherwise, and the tables they decide by.
 //
 // A platform on a pnode has one Fabric: the program trunk (bpf/trunk.c), at
-// the ingress of every trunk's end in the spine, and its maps. Nothing is
+// the ingress of every trunk's end in the spine, and its maps. Where a platform
+// has several pnodes, it also stands at the ingress of the overlay's device,
+// and sends there what is for the others (bpf/overlay.h). Nothing is
 // pinned: the filters on the trunks keep the program, the program its maps,
 // and Find gets from the filters back to all of them after the process that
 // made them has gone.
@@ -70,11 +72,15 @@ func (f *Fabric) Close() error {
 // to the fabric: its clsact qdisc, and the filter. Where another fabric is on
 // the link, it is replaced, and no frame passes in between.
 func (f *Fabric) Attach(b *rtnl.Batch, link int32) {
-	name := filterName
+	add(b, link, f.objects.Trunk, f.name())
+}
+
+// name is how filters that run the program trunk are called.
+func (f *Fabric) name() string {
 	if f.shaping != nil {
-		name = shapedName
+		return shapedName
 	}
-	add(b, link, f.objects.Trunk, name)
+	return filterName
 }
 
 func add(b *rtnl.Batch, link int32, prog *ebpf.Program, name string) {

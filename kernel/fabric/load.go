@@ -73,6 +73,7 @@ func (l *loader) tables(p *program.Program, spec *ebpf.CollectionSpec) error {
 			o := &l.old.objects
 			for name, m := range map[string]*ebpf.Map{
 				trunkMapNets: o.Nets, trunkMapPlaces: o.Places, trunkMapOthers: o.Others, trunkMapMembers: o.Members,
+				trunkMapPnodes: o.Pnodes,
 			} {
 				l.replace[name] = m
 				spec.Maps[name].MaxEntries = m.MaxEntries()

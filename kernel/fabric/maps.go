@@ -32,8 +32,8 @@ type array struct {
 	words *[]uint64
 }
 
-func (o *trunkMaps) arrays(t *tables) [3]array {
-	return [3]array{{o.Places, &t.places}, {o.Members, &t.members}, {o.Nets, &t.nets}}
+func (o *trunkMaps) arrays(t *tables) [4]array {
+	return [4]array{{o.Pnodes, &t.pnodes}, {o.Places, &t.places}, {o.Members, &t.members}, {o.Nets, &t.nets}}
 }
 
 // visit shows fn the memory of an array. Reading a million places this way

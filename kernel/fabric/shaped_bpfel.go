@@ -29,6 +29,7 @@ const (
 	shapedMapPairs      = "pairs"
 	shapedMapPassages   = "passages"
 	shapedMapPlaces     = "places"
+	shapedMapPnodes     = "pnodes"
 	shapedMapStates     = "states"
 	shapedMapTables     = "tables"
 	shapedMapTraces     = "traces"
@@ -100,6 +101,7 @@ type shapedMapSpecs struct {
 	Pairs      *ebpf.MapSpec `ebpf:"pairs"`
 	Passages   *ebpf.MapSpec `ebpf:"passages"`
 	Places     *ebpf.MapSpec `ebpf:"places"`
+	Pnodes     *ebpf.MapSpec `ebpf:"pnodes"`
 	States     *ebpf.MapSpec `ebpf:"states"`
 	Tables     *ebpf.MapSpec `ebpf:"tables"`
 	Traces     *ebpf.MapSpec `ebpf:"traces"`
@@ -145,6 +147,7 @@ type shapedMaps struct {
 	Pairs      *ebpf.Map `ebpf:"pairs"`
 	Passages   *ebpf.Map `ebpf:"passages"`
 	Places     *ebpf.Map `ebpf:"places"`
+	Pnodes     *ebpf.Map `ebpf:"pnodes"`
 	States     *ebpf.Map `ebpf:"states"`
 	Tables     *ebpf.Map `ebpf:"tables"`
 	Traces     *ebpf.Map `ebpf:"traces"`
@@ -165,6 +168,7 @@ func (m *shapedMaps) Close() error {
 		m.Pairs,
 		m.Passages,
 		m.Places,
+		m.Pnodes,
 		m.States,
 		m.Tables,
 		m.Traces,

@@ -2,11 +2,17 @@ package fabric
 
 import (
 	"encoding/binary"
+	"net/netip"
 
 	"github.com/cilium/ebpf"
 
 	"myriad/program"
 )
+
+// OverlayIndex is the interface index, in the spine, of the device of the
+// overlay: VXLAN, external, in the namespace of the spine, made from that of the
+// underlay.
+const OverlayIndex = 12
 
 // firstTrunk is the interface index, in the spine, of rack 0's trunk. A place
 // is such an index, so that the programs redirect to it as it is.
@@ -29,6 +35,7 @@ type tables struct {
 	nets    []uint64 // rowWords for each network, by ID
 	places  []uint64
 	members []uint64
+	pnodes  []uint64 // pnodeWords for each pnode, by number
 	others  map[uint64]other
 	room    int
 }
@@ -90,6 +97,39 @@ func (t *tables) row(id int) row {
 	}
 }
 
+// pnodeWords is the size of an entry of the map pnodes in words (struct pnode).
+const pnodeWords = 3
+
+// underlay gives the entries of the map pnodes: the ends of the tunnel to each.
+func underlay(p *program.Program) []uint64 {
+	if p.Overlay == nil {
+		return nil
+	}
+	words := make([]uint64, len(p.Overlay.Underlay)*pnodeWords)
+	for i := range p.Overlay.Underlay {
+		local, remote, _ := p.Overlay.Ends(p.Number, uint32(i))
+		if !remote.IsValid() || uint32(i) == p.Number {
+			continue
+		}
+		w := words[i*pnodeWords:]
+		w[0] = uint64(addrNumber(remote)) | uint64(addrNumber(local))<<32
+		w[1] = uint64(p.Overlay.VNI)
+		if i < len(p.Ways) {
+			w[2] = clamp(p.Ways[i], maxTime)
+		}
+	}
+	return words
+}
+
+// addrNumber is an IPv4 address as a number; 0 for any other.
+func addrNumber(a netip.Addr) uint32 {
+	if !a.Is4() {
+		return 0
+	}
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
 // rows is the number of rows in nets.
 func (t *tables) rows() int {
 	if t == nil {
@@ -105,10 +145,12 @@ func (t *tables) extend(spec *ebpf.CollectionSpec) {
 	t.nets = pad(t.nets, (t.rows()/4+16)*rowWords)
 	t.places = pad(t.places, len(t.places)/4+1024)
 	t.members = pad(t.members, len(t.members)/4+64)
+	t.pnodes = pad(t.pnodes, (len(t.pnodes)/pnodeWords/4+16)*pnodeWords)
 	t.room = len(t.others)*2 + 64
 	spec.Maps[trunkMapNets].MaxEntries = uint32(t.rows())
 	spec.Maps[trunkMapPlaces].MaxEntries = uint32(len(t.places))
 	spec.Maps[trunkMapMembers].MaxEntries = uint32(len(t.members))
+	spec.Maps[trunkMapPnodes].MaxEntries = uint32(len(t.pnodes) / pnodeWords)
 	spec.Maps[trunkMapOthers].MaxEntries = uint32(t.room)
 }
 
@@ -118,5 +160,6 @@ func (t *tables) empty() *tables {
 		nets:    make([]uint64, len(t.nets)),
 		places:  make([]uint64, len(t.places)),
 		members: make([]uint64, len(t.members)),
+		pnodes:  make([]uint64, len(t.pnodes)),
 	}
 }

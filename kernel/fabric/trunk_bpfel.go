@@ -21,6 +21,7 @@ const (
 	trunkMapNets    = "nets"
 	trunkMapOthers  = "others"
 	trunkMapPlaces  = "places"
+	trunkMapPnodes  = "pnodes"
 	trunkProgTrunk  = "trunk"
 )
 
@@ -78,6 +79,7 @@ type trunkMapSpecs struct {
 	Nets    *ebpf.MapSpec `ebpf:"nets"`
 	Others  *ebpf.MapSpec `ebpf:"others"`
 	Places  *ebpf.MapSpec `ebpf:"places"`
+	Pnodes  *ebpf.MapSpec `ebpf:"pnodes"`
 }
 
 // trunkVariableSpecs contains global variables before they are loaded into the kernel.
@@ -111,6 +113,7 @@ type trunkMaps struct {
 	Nets    *ebpf.Map `ebpf:"nets"`
 	Others  *ebpf.Map `ebpf:"others"`
 	Places  *ebpf.Map `ebpf:"places"`
+	Pnodes  *ebpf.Map `ebpf:"pnodes"`
 }
 
 func (m *trunkMaps) Close() error {
@@ -120,6 +123,7 @@ func (m *trunkMaps) Close() error {
 		m.Nets,
 		m.Others,
 		m.Places,
+		m.Pnodes,
 	)
 }
 

@@ -2,7 +2,8 @@
 
 /* What the programs need of the kernel's interface, and nothing else: with it
  * a compiler is all that `go generate` asks for. No helper here is newer than
- * Linux 5.17, but the one that only a holder of kind fq is given. */
+ * Linux 5.17, but the one that only a holder of kind fq is given; tunnels between
+ * pnodes need 5.19. */
 
 #ifndef MYRIAD_BPF_H
 #define MYRIAD_BPF_H
@@ -46,12 +47,25 @@ enum { MAP_NO_PREALLOC = 1 << 0, MAP_MMAPABLE = 1 << 10 };
 enum { MAP_UPDATE_NOEXIST = 1 };
 enum { PACKET_HOST = 0 };
 enum { TSTAMP_DELIVERY_MONO = 1 };
+enum { ZERO_CSUM_TX = 1 << 1 };
+
+/* Where a tunnel leads, in host byte order (struct bpf_tunnel_key). */
+struct tunnel_key {
+	u32 id;
+	u32 remote, remote6[3];
+	u8 tos, ttl;
+	u16 flags;
+	u32 label;
+	u32 local, local6[3]; /* Linux 5.19 */
+};
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
 static u64 (*ktime)(void) = (void *)5; /* CLOCK_MONOTONIC */
 static long (*skb_store_bytes)(struct __sk_buff *skb, u32 at, const void *from, u32 len, u64 flags) = (void *)9;
 static long (*clone_redirect)(struct __sk_buff *skb, u32 ifindex, u64 flags) = (void *)13;
+static long (*skb_get_tunnel_key)(struct __sk_buff *skb, struct tunnel_key *key, u32 size, u64 flags) = (void *)20;
+static long (*skb_set_tunnel_key)(struct __sk_buff *skb, const struct tunnel_key *key, u32 size, u64 flags) = (void *)21;
 static long (*redirect)(u32 ifindex, u64 flags) = (void *)23;
 static long (*skb_load_bytes)(const struct __sk_buff *skb, u32 at, void *to, u32 len) = (void *)26;
 static long (*skb_change_type)(struct __sk_buff *skb, u32 type) = (void *)32;

@@ -10,8 +10,8 @@
 
 enum { ETHER_LEN = 14, ETHER_IPV4 = 0x0800, ETHER_IPV6 = 0x86dd, ETHER_ARP = 0x0806, IP_TCP = 6 };
 
-/* The index of rack 0's trunk in the spine. */
-enum { FIRST_TRUNK = 16 };
+/* Indexes in the spine: of the overlay's device, and of rack 0's trunk. */
+enum { OVERLAY = 12, FIRST_TRUNK = 16 };
 
 /* An Ethernet address is a number of 48 bits, its first byte the highest. The
  * computed address of a viface is 02, network (16 bits), host (24 bits). */
@@ -67,6 +67,9 @@ enum reason {
 	CORRUPTED,
 	DUPLICATED,
 	REORDERED,
+	TUNNEL_OUT,
+	TUNNEL_IN,
+	DROP_FOREIGN_TUNNEL,
 	REASONS = 32, /* room for more without a new shape of map */
 	LATENESSES = 96,
 };

@@ -7,7 +7,7 @@
 #ifndef MYRIAD_HOLD_H
 #define MYRIAD_HOLD_H
 
-#include "hosts.h"
+#include "overlay.h"
 #include "links.h"
 #include "random.h"
 
@@ -121,18 +121,27 @@ INLINE void turn_bit(struct __sk_buff *skb, u32 bit)
 /* straight passes a frame to its receiver, or a copy of it. */
 INLINE int straight(struct __sk_buff *skb, struct passage *p, u32 keep)
 {
+	u32 link = p->to.trunk, dropped;
+
 	if (addresses(skb, p))
 		return drop(DROP_MALFORMED);
 	p->fresh = 1;
+	if (REMOTE(link)) {
+		if ((dropped = enter(skb, link)))
+			return drop(keep ? DROP_BROADCAST_COPY : dropped);
+		link = OVERLAY;
+	}
 	if (keep) {
-		count(clone_redirect(skb, p->to.trunk, 0) ? DROP_BROADCAST_COPY : p->reason);
+		count(clone_redirect(skb, link, 0) ? DROP_BROADCAST_COPY : p->reason);
 		return TC_ACT_SHOT;
 	}
 	count(p->reason);
+	if (link == OVERLAY)
+		return redirect(link, 0);
 	/* Older kernels keep the type that the end of the holder, which takes
 	 * the head for addresses, gave the frame. */
 	skb_change_type(skb, PACKET_HOST);
-	return redirect_peer(p->to.trunk, 0);
+	return redirect_peer(link, 0);
 }
 
 /* hold gives a frame to the holder until a time, or a copy of it. */

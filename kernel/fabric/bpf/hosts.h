@@ -42,6 +42,8 @@ enum {
 };
 
 #define LOCAL(trunk) ((trunk) - 1 < PLACE_REMOTE - 1)
+#define REMOTE(trunk) ((trunk) & PLACE_REMOTE)
+#define SOMEWHERE(trunk) ((trunk) - 1 < PLACE_OTHER - 1) /* the one or the other */
 
 struct {
 	number(type, MAP_ARRAY);

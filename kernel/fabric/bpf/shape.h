@@ -200,7 +200,8 @@ INLINE u32 allows_mark(struct __sk_buff *skb)
 	return skb->protocol == swap16(ETHER_IPV6) && (at[1] >> 4 & 3) != 0;
 }
 
-/* meet finds out what a frame meets, and returns the flags of all of it. */
+/* meet finds out what a frame meets, from a leg on, and returns the flags of
+ * all of it. The last leg is at the receiver's pnode. */
 INLINE u32 meet(struct __sk_buff *skb, struct passage *p, const struct control *now, u32 leg)
 {
 	u32 halves = p->halves = *(volatile u32 *)&now->halves, flags = 0, word;
@@ -212,7 +213,8 @@ INLINE u32 meet(struct __sk_buff *skb, struct passage *p, const struct control *
 	p->seed = now->seed[HALF(halves, PART_SEED)];
 	p->base = now->base;
 	p->length = skb->len;
-	p->legs[IN] = to->in;
+	if (!REMOTE(p->to.trunk))
+		p->legs[IN] = to->in;
 	if (leg == OUT) {
 		p->legs[OUT] = from->out;
 		word = find_word(p->from.link, from, p->to.link, to, halves);
@@ -283,20 +285,26 @@ INLINE int cut(void)
 	return redirect(now->cut, 0);
 }
 
-/* shape takes a frame the whole way. */
+/* shape takes a frame the whole way, or what of it is at this pnode. */
 NOINLINE int shape(struct __sk_buff *skb, struct passage *p, u32 keep)
 {
 	struct control *now = the_control();
+	u32 leg = REMOTE(p->from.trunk) ? IN : OUT, rack;
+	struct pnode *pnode;
 
 	if (!now)
 		return drop(DROP_NO_STATE);
-	if (meet(skb, p, now, OUT) & SINGLY && !keep && to_be_cut(skb))
+	if (meet(skb, p, now, leg) & SINGLY && !keep && to_be_cut(skb))
 		return cut();
 	if (!p->delay && !p->legs[OUT] && !p->legs[BETWEEN] && !p->legs[IN])
 		return send(skb, p, keep);
 	p->now = p->due = ktime();
-	p->link = fq ? now->entry : now->entry + (p->from.trunk - FIRST_TRUNK);
-	return travel(skb, p, OUT, keep);
+	rack = (leg == OUT ? p->from.trunk : p->to.trunk) - FIRST_TRUNK;
+	p->link = fq ? now->entry : now->entry + rack;
+	/* The way to another pnode is a part of what is asked for. */
+	if (REMOTE(p->to.trunk) && (pnode = find_pnode(p->to.trunk)))
+		p->base += pnode->way;
+	return travel(skb, p, leg, keep);
 }
 
 /* shape_one is shape for a frame to one receiver. */

@@ -51,7 +51,7 @@ int release(struct __sk_buff *skb)
 	ticks = (int)(((u32)(p->now >> TICK) << 1) - (head[0] & ~1u)) >> 1; /* by which it is late */
 	late((long long)p->now - (long long)(((p->now >> TICK) - ticks) << TICK));
 	find_host(network, p->from.host, &p->from); /* who has sent it may have gone */
-	if (!find_host(network, head[2] >> 8, &p->to) || !LOCAL(p->to.trunk))
+	if (!find_host(network, head[2] >> 8, &p->to))
 		return drop(RELEASED_TO_NOBODY);
 	if (!(head[0] & 1))
 		return send(skb, p, 0);

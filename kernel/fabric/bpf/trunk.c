@@ -3,19 +3,20 @@
 /* trunk: the whole forwarding plane of a platform on one pnode. It runs at the
  * clsact ingress of every trunk's end in the spine, on each frame that a vnode
  * of that rack has sent, and hands it back through the trunk of the receiver's
- * rack, without a queue between. Only Ethernet addresses decide, so gateway
+ * rack, without a queue between; or to the overlay's device, at whose ingress
+ * it runs too, if the receiver is on another pnode. Only Ethernet addresses decide, so gateway
  * vnodes and routes of the user's own work as on any Ethernet; ARP is answered
  * here, so nothing is ever flooded to find a neighbour. */
 
-#include "hosts.h"
+#include "overlay.h"
 #ifdef SHAPED
 #include "shape.h"
 #else
 #define came_cut(skb) 0
 #endif
 
-/* Who gets the frames for all of a small network: index of the trunk (16 bits)
- * and Ethernet address (48 bits); 0 for a gap. */
+/* Who gets the frames for all of a small network: index of the trunk, or of the
+ * overlay's device (16 bits), and Ethernet address (48 bits); 0 for a gap. */
 struct {
 	number(type, MAP_ARRAY);
 	number(map_flags, MAP_MMAPABLE);
@@ -93,6 +94,8 @@ NOINLINE long copy(u32 i, struct copies *c)
 {
 	u32 index = c->member + i;
 	u64 *member = map_lookup(&members, &index);
+	struct other who;
+	u32 link;
 	u8 to[6];
 	u64 mac;
 
@@ -105,7 +108,9 @@ NOINLINE long copy(u32 i, struct copies *c)
 	return shape_copy(c->skb, c->sender, mac);
 #endif
 	put_mac(to, mac);
-	if (skb_store_bytes(c->skb, 0, to, sizeof(to), 0) || clone_redirect(c->skb, *member >> 48, 0))
+	link = *member >> 48;
+	if (skb_store_bytes(c->skb, 0, to, sizeof(to), 0) ||
+	    (link == OVERLAY && (!find_mac(mac, &who) || enter(c->skb, who.trunk))) || clone_redirect(c->skb, link, 0))
 		count(DROP_BROADCAST_COPY);
 	else
 		count(BROADCAST_COPY);
@@ -129,6 +134,26 @@ INLINE int deliver(struct __sk_buff *skb, const struct other *sender, u16 type)
 	return drop(BROADCAST);
 }
 
+/* leave passes a frame on to another pnode. */
+NOINLINE int leave(struct __sk_buff *skb, u32 place)
+{
+	u32 dropped = enter(skb, place);
+
+	if (dropped)
+		return drop(dropped);
+	count(UNICAST);
+	return redirect(OVERLAY, 0);
+}
+
+/* pass_on passes a frame on to its receiver's place. */
+INLINE int pass_on(struct __sk_buff *skb, u32 place)
+{
+	if (unlikely(!LOCAL(place)))
+		return leave(skb, place);
+	count(UNICAST);
+	return redirect_peer(place, 0);
+}
+
 /* seldom is the way of every frame that is not plain unicast between computed
  * addresses: the whole truth, where trunk has the common case. */
 NOINLINE int seldom(struct __sk_buff *skb)
@@ -143,7 +168,12 @@ NOINLINE int seldom(struct __sk_buff *skb)
 	from = swap64(head[0] >> 48 | head[1] << 16);
 	type = from;
 	from >>= 16;
-	if (!find_mac(from, &sender) || (sender.trunk != skb->ingress_ifindex && !came_cut(skb)))
+	if (skb->ingress_ifindex == OVERLAY) {
+		/* No pnode of the platform sends ARP, or frames for all. */
+		if (type == ETHER_ARP || MAC_GROUP(to) || !find_mac(from, &sender) || !came_from(skb, sender.trunk))
+			return drop(DROP_FOREIGN_TUNNEL);
+		count(TUNNEL_IN);
+	} else if (!find_mac(from, &sender) || (sender.trunk != skb->ingress_ifindex && !came_cut(skb)))
 		return drop(DROP_SPOOFED_SOURCE);
 
 	if (type == ETHER_ARP) {
@@ -157,14 +187,17 @@ NOINLINE int seldom(struct __sk_buff *skb)
 		return drop(DROP_UNKNOWN_DESTINATION);
 	if (receiver.network != sender.network)
 		return drop(DROP_OTHER_NETWORK);
-	if (!LOCAL(receiver.trunk))
-		return drop(DROP_OTHER_PNODE);
+	if (REMOTE(receiver.trunk)) {
+		if (REMOTE(sender.trunk))
+			return drop(DROP_OTHER_PNODE);
+		if (type == ETHER_ARP)
+			return drop(DROP_ARP_ANNOUNCEMENT);
+	}
 #ifdef SHAPED
 	if (sender.link | receiver.link)
 		return shape_one(skb, &sender, &receiver);
 #endif
-	count(UNICAST);
-	return redirect_peer(receiver.trunk, 0);
+	return pass_on(skb, receiver.trunk);
 }
 
 SEC("tc")
@@ -197,12 +230,17 @@ int trunk(struct __sk_buff *skb)
 	to_index += net->base;
 	sender = map_lookup(&places, &from_index);
 	receiver = map_lookup(&places, &to_index);
-	if (unlikely(!sender || !receiver || sender->trunk != skb->ingress_ifindex || !LOCAL(receiver->trunk)))
+	if (unlikely(!sender || !receiver))
+		return seldom(skb);
+	if (unlikely(sender->trunk != skb->ingress_ifindex)) {
+		if (skb->ingress_ifindex != OVERLAY || !LOCAL(receiver->trunk) || !came_from(skb, sender->trunk))
+			return seldom(skb);
+		count(TUNNEL_IN);
+	} else if (unlikely(!SOMEWHERE(receiver->trunk)))
 		return seldom(skb);
 #ifdef SHAPED
 	if (sender->link | receiver->link)
 		return shape_near(skb, from, to, *(u64 *)sender, *(u64 *)receiver);
 #endif
-	count(UNICAST);
-	return redirect_peer(receiver->trunk, 0);
+	return pass_on(skb, receiver->trunk);
 }
