@@ -127,28 +127,30 @@ func (p *Process) Tail() string {
 
 // Pids are the processes of a pnode, whoever started them: those whose command
 // line names its directory. role, unless empty, is an argument that they have.
-func (b *Bed) Pids(i int, role string) ([]int, error) {
+func (b *Bed) Pids(i int, role string) ([]int, error) { return pids(b.PnodeDir(i)+"/", role) }
+
+// KillAll kills every process of a pnode, as a loss of power would.
+func (b *Bed) KillAll(i int) error { return killAll(b.Pids(i, "")) }
+
+func pids(below, role string) ([]int, error) {
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		return nil, err
 	}
-	var pids []int
-	below := b.PnodeDir(i) + "/"
+	var found []int
 	for _, d := range dirs {
 		cmdline, err := os.ReadFile(d + "/cmdline")
-		if err != nil || !strings.Contains(string(cmdline), below) || !strings.Contains(string(cmdline)+"\x00", "\x00"+role) {
-			continue
+		if err != nil || !strings.Contains(string(cmdline), below) || role != "" && !strings.Contains(string(cmdline), "\x00"+role+"\x00") {
+			continue // it may have ended
 		}
 		if pid, err := strconv.Atoi(filepath.Base(d)); err == nil {
-			pids = append(pids, pid)
+			found = append(found, pid)
 		}
 	}
-	return pids, nil
+	return found, nil
 }
 
-// KillAll kills every process of a pnode, as a loss of power would.
-func (b *Bed) KillAll(i int) error {
-	pids, err := b.Pids(i, "")
+func killAll(pids []int, err error) error {
 	for _, pid := range pids {
 		if e := syscall.Kill(pid, syscall.SIGKILL); !errors.Is(e, syscall.ESRCH) {
 			err = errors.Join(err, e)

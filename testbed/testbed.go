@@ -150,18 +150,11 @@ func (b *Bed) Namespace(i int) int {
 // Do calls f in the network namespace of a pnode.
 func (b *Bed) Do(i int, f func() error) error { return netns.Do(b.Namespace(i), f) }
 
-// PnodeDir is the directory of a pnode. It has room for run and state
-// directories of its own, and the logs of its processes.
+// PnodeDir is the directory of a pnode: of the logs of its processes, and of
+// what they keep.
 func (b *Bed) PnodeDir(i int) string {
 	if i == Control {
 		return filepath.Join(b.Dir, "c")
 	}
 	return filepath.Join(b.Dir, fmt.Sprintf("p%d", i+1))
 }
-
-// RunDir and StateDir are what a pnode's Myriad is told with --run-dir and
-// --state-dir.
-func (b *Bed) RunDir(i int) string { return filepath.Join(b.PnodeDir(i), "run") }
-
-// StateDir see RunDir.
-func (b *Bed) StateDir(i int) string { return filepath.Join(b.PnodeDir(i), "state") }

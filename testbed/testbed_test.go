@@ -155,7 +155,7 @@ func TestBedProcesses(t *testing.T) {
 	if _, err := b.Run(t.Context(), 0, "false"); err == nil {
 		t.Error("false succeeds")
 	}
-	p, err = b.Start(0, "nap", exec.Command("sh", "-c", ": "+b.RunDir(0)+"; sleep 100; :"))
+	p, err = b.Start(0, "nap", exec.Command("sh", "-c", ": "+b.PnodeDir(0)+"/; sleep 100; :"))
 	must(t, err)
 	must(t, b.KillAll(0))
 	<-p.Done()
