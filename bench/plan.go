@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,7 @@ func planOnce(ctx context.Context, n int) error {
 	}
 	pnodes := make([]plan.Pnode, planPnodes)
 	for i := range pnodes {
-		pnodes[i] = plan.Pnode{Name: fmt.Sprintf("pnode%d", i+1), CPUs: 8, Memory: 32 << 30, Files: 1 << 20, Namespaces: 1 << 20, Pids: 1 << 22}
+		pnodes[i] = plan.Pnode{Name: fmt.Sprintf("pnode%d", i+1), Address: netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), CPUs: 8, Memory: 32 << 30, Files: 1 << 20, Namespaces: 1 << 20, Pids: 1 << 22}
 	}
 	p, err := plan.Make(t, pnodes, plan.Options{})
 	if err != nil {

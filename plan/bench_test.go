@@ -35,7 +35,7 @@ func flat(n int) *topo.Topology {
 func farm(n int) []Pnode {
 	pnodes := make([]Pnode, n)
 	for i := range pnodes {
-		pnodes[i] = Pnode{Name: fmt.Sprintf("pnode%d", i+1), CPUs: 16, Memory: 64 << 30, Files: 1 << 20, Namespaces: 1 << 20, Pids: 1 << 22}
+		pnodes[i] = Pnode{Name: fmt.Sprintf("pnode%d", i+1), Address: addr4(10<<24 + uint32(i)), CPUs: 16, Memory: 64 << 30, Files: 1 << 20, Namespaces: 1 << 20, Pids: 1 << 22}
 	}
 	return pnodes
 }

@@ -49,7 +49,19 @@ type wirePlan struct {
 	HopsUpTo runs
 
 	Links wireLinks
-	Loss  uint8
+
+	Loss       uint8
+	Overlay    uint8
+	Port       uint16
+	Encryption uint8
+	VNI        uint32
+	Ways       []wireWay
+}
+
+type wireWay struct {
+	_        struct{} `cbor:",toarray"`
+	From, To string
+	Takes    int64
 }
 
 type wireNetwork struct {
@@ -60,6 +72,7 @@ type wireNetwork struct {
 	Bits      uint8
 	MTU       uint16
 	Broadcast bool
+	Asked     uint16 // MTU
 }
 
 type wirePnode struct {
@@ -67,6 +80,10 @@ type wirePnode struct {
 	Name                                            string
 	CPUs                                            int
 	Memory, Files, Namespaces, Pids, NeighbourLimit uint64
+	Site                                            string
+	Address                                         []byte
+	MTU                                             uint16
+	Key                                             []byte // none, or 32 bytes
 }
 
 type wireKind struct {
@@ -89,14 +106,24 @@ type wireGroup struct {
 func (p *Plan) Encode() []byte {
 	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Parts: p.parts, Metric: uint8(p.metric), Nodes: p.nodes.String(),
 		Kind: runsOf(p.kind), Pnode: runsOf(p.pnode), Rack: runsOf(p.rack), Slot: runsOf(p.slot), Host: runsOf(p.host),
-		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo), Links: p.encodeLinks(), Loss: uint8(p.loss)}
-	for _, n := range p.networks {
-		w.Networks = append(w.Networks, wireNetwork{ID: n.ID, Name: n.Name, Subnet: number(n.Subnet.Addr()),
-			Bits: uint8(n.Subnet.Bits()), MTU: n.MTU, Broadcast: n.Broadcast})
+		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo), Links: p.encodeLinks(), Loss: uint8(p.loss),
+		Overlay: uint8(p.overlay.Kind), Port: p.overlay.Port, Encryption: uint8(p.overlay.Encryption), VNI: p.vni}
+	for _, way := range p.ways {
+		w.Ways = append(w.Ways, wireWay{From: way.From, To: way.To, Takes: int64(way.Takes)})
 	}
-	for _, n := range p.pnodes {
-		w.Pnodes = append(w.Pnodes, wirePnode{Name: n.Name, CPUs: n.CPUs, Memory: n.Memory, Files: n.Files,
-			Namespaces: n.Namespaces, Pids: n.Pids, NeighbourLimit: n.NeighbourLimit})
+	for i, n := range p.networks {
+		w.Networks = append(w.Networks, wireNetwork{ID: n.ID, Name: n.Name, Subnet: number(n.Subnet.Addr()),
+			Bits: uint8(n.Subnet.Bits()), MTU: n.MTU, Broadcast: n.Broadcast, Asked: p.asked[i]})
+	}
+	for i := range p.pnodes {
+		n := &p.pnodes[i]
+		wn := wirePnode{Name: n.Name, CPUs: n.CPUs, Memory: n.Memory, Files: n.Files,
+			Namespaces: n.Namespaces, Pids: n.Pids, NeighbourLimit: n.NeighbourLimit,
+			Site: n.Site, Address: n.Address.AsSlice(), MTU: n.MTU}
+		if n.Key != [32]byte{} {
+			wn.Key = n.Key[:]
+		}
+		w.Pnodes = append(w.Pnodes, wn)
 	}
 	for _, k := range p.kinds {
 		wk := wireKind{Weight: uint8(k.weight), Gateway: k.gateway, Attach: uint8(k.attach)}
@@ -155,8 +182,12 @@ func Decode(data []byte) (*Plan, error) {
 }
 
 func (w *wirePlan) plan() (*Plan, error) {
-	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, parts: w.Parts, metric: topo.Metric(w.Metric), loss: topo.Loss(w.Loss)}
-	for _, step := range []func(*Plan) error{w.tables, w.nodeSets, w.columns, w.sparse, (*Plan).check, w.Links.into} {
+	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, parts: w.Parts, metric: topo.Metric(w.Metric), loss: topo.Loss(w.Loss),
+		overlay: topo.Overlay{Kind: program.OverlayKind(w.Overlay), Port: w.Port, Encryption: topo.Encryption(w.Encryption)}, vni: w.VNI}
+	for _, way := range w.Ways {
+		p.ways = append(p.ways, SiteWay{From: way.From, To: way.To, Takes: time.Duration(way.Takes)})
+	}
+	for _, step := range []func(*Plan) error{w.tables, w.nodeSets, w.columns, w.sparse, (*Plan).check, (*Plan).checkOverlay, w.Links.into} {
 		if err := step(p); err != nil {
 			return nil, err
 		}
@@ -171,10 +202,18 @@ func (w *wirePlan) tables(p *Plan) error {
 			return fmt.Errorf("network %s: %s with ID %d cannot be", n.Name, subnet, n.ID)
 		}
 		p.networks = append(p.networks, program.Network{ID: n.ID, Name: n.Name, Subnet: subnet, MTU: n.MTU, Broadcast: n.Broadcast})
+		p.asked = append(p.asked, n.Asked)
 	}
 	for _, n := range w.Pnodes {
-		p.pnodes = append(p.pnodes, Pnode{Name: n.Name, CPUs: n.CPUs, Memory: n.Memory, Files: n.Files,
-			Namespaces: n.Namespaces, Pids: n.Pids, NeighbourLimit: n.NeighbourLimit})
+		pn := Pnode{Name: n.Name, CPUs: n.CPUs, Memory: n.Memory, Files: n.Files,
+			Namespaces: n.Namespaces, Pids: n.Pids, NeighbourLimit: n.NeighbourLimit, Site: n.Site, MTU: n.MTU}
+		if addr, ok := netip.AddrFromSlice(n.Address); ok {
+			pn.Address = addr
+		}
+		if len(n.Key) == len(pn.Key) {
+			pn.Key = [32]byte(n.Key)
+		}
+		p.pnodes = append(p.pnodes, pn)
 	}
 	for _, wk := range w.Kinds {
 		k := kind{weight: program.Weight(wk.Weight), gateway: wk.Gateway, attach: program.Attach(wk.Attach)}
@@ -299,6 +338,26 @@ func (p *Plan) check() error {
 		err = errors.New("a host number is given twice")
 	}
 	return err
+}
+
+// checkOverlay finds ways between sites where nobody is, and an overlay that
+// cannot be.
+func (p *Plan) checkOverlay() error {
+	for i, w := range p.ways {
+		_, from := slices.BinarySearch(p.siteNames, w.From)
+		_, to := slices.BinarySearch(p.siteNames, w.To)
+		if !from || !to || w.Takes <= 0 || w.Takes > program.MaxDelay || i > 0 && compareWays(p.ways[i-1], w) >= 0 {
+			return fmt.Errorf("the way from site %q to %q takes %s, or is not in order", w.From, w.To, w.Takes)
+		}
+	}
+	if o := p.underlay(); o != nil {
+		for i := range o.Underlay {
+			if o.Underlay[i].Pnode != "" {
+				return o.Validate(uint32(i))
+			}
+		}
+	}
+	return nil
 }
 
 func addr4(n uint32) netip.Addr {

@@ -15,7 +15,7 @@ import (
 )
 
 func TestDecodeRefuses(t *testing.T) {
-	p, err := Make(shaped(t), []Pnode{{Name: "p1"}, {Name: "p2"}}, Options{})
+	p, err := Make(shaped(t), named("p1", "p2"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func spoil(t *testing.T, data []byte, change func(w *wirePlan)) []byte {
 func FuzzDecode(f *testing.F) {
 	to := shaped(f)
 	to.Complete = true
-	p, err := Make(to, []Pnode{{Name: "p1"}, {Name: "p2"}}, Options{})
+	p, err := Make(to, named("p1", "p2"), Options{})
 	if err != nil {
 		f.Fatal(err)
 	}

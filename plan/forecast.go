@@ -61,6 +61,8 @@ type Forecast struct {
 	Limits []Limit `json:"limits"`
 	// Links is what links are asked for; nil if that is nothing.
 	Links *LinkForecast `json:"links,omitempty"`
+	// Notes is what is not as the topology says, or may surprise.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // PnodeForecast is the share of one pnode.
@@ -113,7 +115,7 @@ func (f *Forecast) Breaks() *Limit {
 // Forecast says what the plan will take on its pnodes, and how far it is from
 // their limits.
 func (p *Plan) Forecast() *Forecast {
-	f := &Forecast{Vnodes: p.Len(), Links: p.linkForecast()}
+	f := &Forecast{Vnodes: p.Len(), Links: p.linkForecast(), Notes: p.mtuNotes()}
 	routes := p.countRoutes()
 	nearest := map[string]int{} // by name of limit: index into f.Limits
 	for i, n := range p.pnodes {
@@ -291,6 +293,9 @@ func (f *Forecast) String() string {
 		size(f.Load.KernelMemory), size(f.Load.UserMemory), seconds(f.Load.Up), seconds(f.Load.Down))
 	if f.Links != nil {
 		b.WriteString(f.Links.String())
+	}
+	for _, note := range f.Notes {
+		fmt.Fprintf(&b, "note: %s\n", note)
 	}
 	for i := range f.Limits {
 		l := &f.Limits[i]

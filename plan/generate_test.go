@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 
@@ -160,8 +161,24 @@ func pnodeLists() *rapid.Generator[[]Pnode] {
 		names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"p1", "p2", "p3", "p10", "q"}), 1, 5, rapid.ID).Draw(t, "pnodes")
 		var out []Pnode
 		for _, name := range names {
-			out = append(out, Pnode{Name: name, CPUs: rapid.IntRange(0, 8).Draw(t, "cpus"), Memory: rapid.Uint64Range(0, 3).Draw(t, "gb") << 30})
+			out = append(out, Pnode{Name: name, Address: addressOf(name), CPUs: rapid.IntRange(0, 8).Draw(t, "cpus"), Memory: rapid.Uint64Range(0, 3).Draw(t, "gb") << 30})
 		}
 		return out
 	})
+}
+
+// named gives pnodes of which nothing is known but how they are reached.
+func named(names ...string) []Pnode {
+	out := make([]Pnode, len(names))
+	for i, name := range names {
+		out[i] = Pnode{Name: name, Address: addressOf(name)}
+	}
+	return out
+}
+
+// addressOf gives a pnode an address that follows from its name.
+func addressOf(name string) netip.Addr {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return addr4(10<<24 | h.Sum32()&0xffffff)
 }

@@ -101,6 +101,7 @@ func readPnodes(t *testing.T, data []byte) []Pnode {
 			t.Fatalf("%q: %v", line, err)
 		}
 		p.Memory <<= 30
+		p.Address = addressOf(p.Name)
 		out = append(out, p)
 	}
 	return out

@@ -107,7 +107,7 @@ func TestUnmet(t *testing.T) {
 func TestLinkLoadOfMany(t *testing.T) {
 	to := flat(3000)
 	to.Vnodes[0].Vifaces[0].Out = &link.Conditions{Rate: 100_000_000}
-	p, err := Make(to, []Pnode{{Name: "p1", CPUs: 2}, {Name: "p2", CPUs: 4}}, Options{})
+	p, err := Make(to, []Pnode{{Name: "p1", CPUs: 2, Address: addressOf("p1")}, {Name: "p2", CPUs: 4, Address: addressOf("p2")}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -311,7 +311,7 @@ func TestLinksMeanWhatRulesSay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		defer coarse(t)()
 		w := worlds().Draw(t, "world")
-		p, err := Make(w.topo, []Pnode{{Name: "p1"}, {Name: "p2"}}, Options{})
+		p, err := Make(w.topo, named("p1", "p2"), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,26 @@ func (p *Plan) Program(pnode int) *program.Program {
 // Shared gives what all pnodes of the platform have in common. Nothing in it
 // may be changed.
 func (p *Plan) Shared() *program.Shared {
-	return &program.Shared{Platform: p.platform, Fabric: p.fabric, Networks: p.networks, Names: p.ranges, Places: p.places, Links: p.links}
+	s := &program.Shared{Platform: p.platform, Fabric: p.fabric, Networks: p.networks, Names: p.ranges, Places: p.places, Links: p.links, Overlay: p.underlay()}
+	s.Sites, s.Ways = p.siteWays()
+	if len(p.places) > 0 {
+		s.MACs = p.givenMACs()
+	}
+	return s
+}
+
+// givenMACs gives the vifaces whose MAC is given, by network and host.
+func (p *Plan) givenMACs() []program.GivenMAC {
+	var out []program.GivenMAC
+	for _, g := range p.macs {
+		vnode := p.vnodeOf(g.viface).from
+		n := p.networks[p.kinds[p.kind[vnode]].vifaces[g.viface-p.viface[vnode]].network]
+		out = append(out, program.GivenMAC{Network: n.ID, Host: p.host[g.viface], MAC: g.mac})
+	}
+	slices.SortFunc(out, func(a, b program.GivenMAC) int {
+		return cmp.Or(cmp.Compare(a.Network, b.Network), cmp.Compare(a.Host, b.Host))
+	})
+	return out
 }
 
 // Own gives what one pnode has for itself, nil for a number that is nobody's.
@@ -77,7 +96,7 @@ func (p *Plan) macOf(row uint32) program.MAC {
 // placeRanges says which pnode carries which hosts, by network and host; none
 // is needed for a single pnode.
 func (p *Plan) placeRanges() []program.PlaceRange {
-	if len(p.pnodes) == 1 {
+	if !p.several() {
 		return nil
 	}
 	rows := make([]program.PlaceRange, 0, len(p.host))

@@ -54,7 +54,12 @@ type Plan struct {
 	hopOf    []uint32 // a row for each explicit route of each vnode: index into hops
 	hopsUpTo []uint32 // a row for each vnode, or none at all: its rows of hopOf end here
 
-	loss     topo.Loss
+	loss    topo.Loss
+	overlay topo.Overlay
+	vni     uint32
+	ways    []SiteWay // between sites of pnodes, sorted
+	asked   []uint16  // a row for each network: the MTU that the topology says, where it had to be lowered; else 0
+
 	seed     uint64
 	links    *program.Links // that the topology asks for
 	schedule []topo.Step
@@ -74,6 +79,9 @@ type derived struct {
 	places  []program.PlaceRange // empty if there is one pnode
 	routes  []kindRoutes         // a row for each kind, if complete
 	byHosts hosts
+
+	siteNames []string // sorted
+	site      []uint16 // a row for each pnode: index into siteNames
 }
 
 // kind is what many vnodes have in common.
@@ -163,8 +171,10 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
+	t = withPort(t)
 	m := &maker{
-		Plan:       Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, parts: t.Parts, metric: t.Metric, groups: t.Groups, loss: t.Placement.Loss},
+		Plan: Plan{platform: t.Name, fabric: t.Fabric, complete: t.Complete, parts: t.Parts, metric: t.Metric, groups: t.Groups, loss: t.Placement.Loss,
+			overlay: t.Overlay, vni: o.VNI, ways: o.Ways},
 		topo:       t,
 		rackVnodes: o.RackVnodes,
 		previous:   o.Previous,
@@ -172,6 +182,8 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 	for _, step := range []func(){
 		func() { m.numberPnodes(pnodes) },
 		m.numberNetworks,
+		m.checkUnderlay,
+		m.lowerMTUs,
 		m.gather,
 		m.place,
 		m.address,
@@ -188,6 +200,17 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 		return nil, errors.Join(m.problems...)
 	}
 	return &m.Plan, nil
+}
+
+// withPort gives t with a port of the overlay: those that were not read from a
+// file may have none.
+func withPort(t *topo.Topology) *topo.Topology {
+	if t.Overlay.Port != 0 {
+		return t
+	}
+	u := *t
+	u.Overlay.Port = program.VXLANPort
+	return &u
 }
 
 // maker is a plan in the making.
@@ -229,6 +252,7 @@ func (m *maker) derive() {
 
 // derive completes a plan, and gives what is wrong with its routes.
 func (p *Plan) derive() []error {
+	p.setSites()
 	p.countMembers()
 	p.sortPlaces()
 	p.ranges = p.nameRanges()

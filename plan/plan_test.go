@@ -146,7 +146,7 @@ func TestList(t *testing.T) {
 
 // A pnode that goes leaves its number free for the next one.
 func TestPnodeNumbers(t *testing.T) {
-	p, err := Make(lab(), []Pnode{{Name: "p1"}, {Name: "p2"}}, Options{})
+	p, err := Make(lab(), named("p1", "p2"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestPnodeNumbers(t *testing.T) {
 	if q.Program(0) != nil || q.VnodesOn(1) != 5 || q.Program(2) != nil || q.Program(-1) != nil {
 		t.Errorf("after p1 is gone, pnodes are %+v", q.Pnodes())
 	}
-	r, err := Make(lab(), []Pnode{{Name: "p0"}, {Name: "p2"}}, Options{Previous: q})
+	r, err := Make(lab(), named("p0", "p2"), Options{Previous: q})
 	if err != nil {
 		t.Fatal(err)
 	}

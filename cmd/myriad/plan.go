@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"runtime"
 
@@ -107,6 +108,7 @@ func (o *planOptions) machines(stateDir string) []plan.Pnode {
 	for i := range out {
 		out[i] = one
 		out[i].Name = fmt.Sprintf("pnode%d", i+1)
+		out[i].Address = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 	}
 	return out
 }
