@@ -114,6 +114,7 @@ func (a *apply) run(ctx context.Context) error {
 			{"remove racks", a.removeRacks},
 			{"start racks", a.startRacks},
 			{"make trunks", a.join},
+			{"join other pnodes", a.overlay},
 			{"set link conditions", a.links},
 			{"make vnodes", a.vnodes},
 			{"remove link conditions", a.unhold},

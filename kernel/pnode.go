@@ -29,6 +29,9 @@ const DefaultRunDir = "/run/myriad"
 type Config struct {
 	RunDir string // empty: DefaultRunDir
 	Racks  Racks  // nil: LocalRacks
+	// Underlay is a path of the network namespace that joins this pnode to
+	// others; empty: the one that this process was started in.
+	Underlay string
 }
 
 // Pnode makes this machine match programs. Its methods may be called by

@@ -206,6 +206,11 @@ func (s *spine) forward(want *program.Program, racks map[uint32]Rack, shaping *f
 	if len(ends) == 0 {
 		return 0, nil
 	}
+	if want.Overlay != nil && !s.overlaid() {
+		alone := *want
+		alone.Overlay, alone.Remote = nil, nil
+		want = &alone
+	}
 	f, writes, err := fabric.Ensure(s.conn, ends, want, shaping)
 	if err != nil {
 		return writes, err

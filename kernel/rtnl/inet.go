@@ -64,3 +64,48 @@ func (b *Batch) route(r Route) {
 	b.attrBytes(unix.RTA_GATEWAY, a[:])
 	b.end()
 }
+
+// Way is how packets to an address leave.
+type Way struct {
+	Link int32
+	MTU  uint32     // that the route says; 0: the link's
+	From netip.Addr // source address that they get if they have none
+}
+
+// WayTo asks for the way to an IPv4 address, of packets that come from another
+// if that is valid, which then must be one of the namespace's own.
+func (c *Conn) WayTo(to, from netip.Addr) (Way, error) {
+	c.out.Reset()
+	c.out.begin("find route to", to.String(), unix.RTM_GETROUTE, unix.NLM_F_REQUEST)
+	src := byte(0)
+	if from.Is4() {
+		src = 32
+	}
+	c.out.buf = append(c.out.buf, unix.AF_INET, 32, src, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	c.out.attrAddr(unix.RTA_DST, to)
+	c.out.attrAddr(unix.RTA_SRC, from)
+	c.out.end()
+	var w Way
+	err := c.get(unix.RTM_NEWROUTE, func(p []byte) { parseWay(p, &w) })
+	return w, err
+}
+
+func parseWay(p []byte, w *Way) {
+	if len(p) < unix.SizeofRtMsg {
+		return
+	}
+	for typ, v := range attrs(p[unix.SizeofRtMsg:]) {
+		switch typ {
+		case unix.RTA_OIF:
+			w.Link = int32(u32(v))
+		case unix.RTA_PREFSRC:
+			w.From = addr4(v)
+		case unix.RTA_METRICS:
+			for typ, v := range attrs(v) {
+				if typ == unix.RTAX_MTU {
+					w.MTU = u32(v)
+				}
+			}
+		}
+	}
+}

@@ -88,19 +88,20 @@ func (b *Batch) attrAddr(typ uint16, a netip.Addr) {
 // (drivers/net/vxlan/vxlan_vnifilter.c, vxlan_vni_add). name is for errors.
 func (b *Batch) NewVNI(link int32, vni uint32, name string) {
 	b.begin("add VNI to", name, unix.RTM_NEWTUNNEL, unix.NLM_F_REQUEST|unix.NLM_F_CREATE)
-	b.vni(link, vni)
+	b.vni(VNI{link, vni, vni})
 }
 
-// DelVNI ends that.
-func (b *Batch) DelVNI(link int32, vni uint32, name string) {
+// DelVNI ends that for some VNIs.
+func (b *Batch) DelVNI(v VNI, name string) {
 	b.begin("remove VNI from", name, rtmDelTunnel, unix.NLM_F_REQUEST)
-	b.vni(link, vni)
+	b.vni(v)
 }
 
-func (b *Batch) vni(link int32, vni uint32) {
-	b.tunnel(link)
+func (b *Batch) vni(v VNI) {
+	b.tunnel(v.Link)
 	entry := b.nest(vxlanVNIEntry | nlaNested)
-	b.attrU32(vxlanVNIEntryStart, vni)
+	b.attrU32(vxlanVNIEntryStart, v.First)
+	b.attrU32(vxlanVNIEntryEnd, v.Last)
 	b.unnest(entry)
 	b.end()
 }

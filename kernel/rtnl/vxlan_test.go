@@ -100,7 +100,7 @@ func TestVNI(t *testing.T) {
 	if err := from.Do(&b); !errors.Is(err, unix.EEXIST) {
 		t.Errorf("a VNI that another link has: %v", err)
 	}
-	do(t, from, func(b *rtnl.Batch) { b.DelVNI(13, 70000, "ovb") })
+	do(t, from, func(b *rtnl.Batch) { b.DelVNI(rtnl.VNI{Link: 13, First: 70000, Last: 70000}, "ovb") })
 	if got := read(13); !slices.Equal(got, []rtnl.VNI{{13, 65793, 65793}}) {
 		t.Errorf("after one was removed: %v", got)
 	}
