@@ -45,6 +45,12 @@ const (
 // newLab makes the racks and vnodes of a program, attached to its fabric.
 func newLab(t testing.TB, p *program.Program) *lab {
 	l := newSpine(t)
+	l.build(p)
+	return l
+}
+
+func (l *lab) build(p *program.Program) {
+	l.Helper()
 	for _, r := range p.Racks {
 		l.addRack(r.Index)
 	}
@@ -54,7 +60,6 @@ func newLab(t testing.TB, p *program.Program) *lab {
 			l.addViface(p, r.Index, v)
 		}
 	}
-	return l
 }
 
 func newSpine(t testing.TB) *lab {
