@@ -17,14 +17,15 @@ package bus
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"myriad/program"
@@ -33,111 +34,111 @@ import (
 // root is the first token of every subject.
 const root = "myriad"
 
-// ServerOptions say how the embedded server keeps things.
-type ServerOptions struct {
-	// Dir is the directory of its records. Empty: it keeps nothing, and
-	// Bucket, Objects and Log are not to be had.
-	Dir string
-	// Logf is told what the server complains about. Optional.
-	Logf func(format string, args ...any)
-	// Listen is where agents of other machines connect, as host:port; port 0
-	// is any that is free. Empty: nowhere.
-	Listen string
-	// LeafListen is where relays of other sites connect, in the same form.
-	LeafListen string
-	// TLS is how connections from other machines are secured, and Secret what
-	// they must know. Both are required where the server listens.
-	TLS    *tls.Config
-	Secret string
-	// Remote makes the server a relay: a leaf node of the server there.
-	Remote *Remote
+// Conn is one party's connection. It owns what its handlers run in.
+type Conn struct {
+	nats     *nats.Conn
+	name     string
+	dir      string // where the server keeps records, if that is this machine's business
+	replicas int    // of records; 0: as the server can
+	logf     func(string, ...any)
+	ctx      context.Context // of every handler
+	cancel   context.CancelFunc
+	work     sync.WaitGroup // handlers that run
+	once     atomic.Bool    // it has been connected
+
+	mu      sync.Mutex      // held also while work grows, so that it does not once closed
+	session context.Context // ends when the connection is lost
+	lost    context.CancelFunc
+	told    []func(bool) // of losing the connection, and having it back
+	local   netip.Addr
+	dialed  error // of the last attempt to connect
+	said    time.Time
+	what    string
 }
 
-// Remote is a server, or cluster, elsewhere. Several URLs are separated by
-// commas.
-type Remote struct {
-	URL    string      // tls://host:port, or nats://host:port
-	TLS    *tls.Config // nil: as the URL says
-	Secret string      // empty: the URL has what there is to know, or nothing is needed
+// newConn gives a Conn that is not connected.
+func newConn(name string, logf func(string, ...any)) *Conn {
+	c := &Conn{name: name, logf: logf}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.session, c.lost = context.WithCancel(c.ctx)
+	return c
 }
 
-// Server is a NATS server in this process. It has no port: only this process
-// can connect.
-type Server struct {
-	nats *server.Server
-	dir  string
-}
-
-// NewServer starts a server. It returns when the server is ready.
-func NewServer(o ServerOptions) (*Server, error) {
-	s, err := server.NewServer(&server.Options{
-		ServerName: root,
-		DontListen: true,
-		NoSigs:     true,
-		JetStream:  o.Dir != "",
-		StoreDir:   o.Dir,
-		// Records are few; a crash of the process loses none of them, and one
-		// of the machine takes the vnodes along anyhow.
-		SyncInterval:       10 * time.Second,
-		JetStreamMaxMemory: 16 << 20,
-		JetStreamMaxStore:  16 << 30,
-		// Nothing here needs more than what servers elsewhere take by default.
-		MaxPayload:             1 << 20,
-		DisableJetStreamBanner: true,
-	})
+func (c *Conn) connect(url string, options ...nats.Option) error {
+	all := []nats.Option{
+		nats.Name(c.name), nats.CustomInboxPrefix(insidePrefix),
+		// What could not be said is not said later: it would be out of date.
+		nats.ReconnectBufSize(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.connected(false, err) }),
+		nats.ReconnectHandler(func(*nats.Conn) { c.connected(true, nil) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.complain(err) }),
+	}
+	nc, err := nats.Connect(url, append(all, options...)...)
 	if err != nil {
-		return nil, fmt.Errorf("start bus: %w", err)
+		return fmt.Errorf("connect to bus: %w", err)
 	}
-	log := &serverLog{logf: o.Logf}
-	s.SetLoggerV2(log, false, false, false)
-	s.Start()
-	if fatal := log.fatal(); fatal != "" || o.Dir != "" && !s.JetStreamEnabled() {
-		s.Shutdown()
-		return nil, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "open records in " + o.Dir, Cause: fatal,
-			Remedy: "choose another state directory with --state-dir, or mend this one"}
-	}
-	return &Server{s, o.Dir}, nil
+	c.nats = nc
+	c.once.Store(true)
+	return nil
 }
 
-// Close ends the server, which breaks its connections.
-func (s *Server) Close() {
-	s.nats.Shutdown()
-	s.nats.WaitForShutdown()
+// connected is told when the connection is lost and back.
+func (c *Conn) connected(yes bool, err error) {
+	c.mu.Lock()
+	closed := c.ctx.Err() != nil
+	if yes {
+		c.session, c.lost = context.WithCancel(c.ctx)
+	} else {
+		c.lost()
+	}
+	told := slices.Clone(c.told)
+	c.mu.Unlock()
+	if closed {
+		return
+	}
+	if c.logf != nil && yes {
+		c.logf("bus: %s is connected again", c.name)
+	} else if c.logf != nil {
+		c.logf("bus: %s has lost its connection: %v", c.name, err)
+	}
+	for _, f := range told {
+		f(yes)
+	}
 }
 
-// Connect gives a connection to the server in this process.
-func (s *Server) Connect(name string) (*Conn, error) {
-	c, err := connect("", nats.Name(name), nats.InProcessServer(s.nats))
-	if err == nil {
-		c.dir = s.dir
+// complain tells of what went wrong beside any call.
+func (c *Conn) complain(err error) {
+	if c.logf != nil && c.ctx.Err() == nil && !errors.Is(err, nats.ErrAuthorization) {
+		c.logf("bus: %s: %v", c.name, err)
 	}
-	return c, err
+}
+
+// Connected has f called when the connection is lost, and when it is back. f
+// must not wait.
+func (c *Conn) Connected(f func(bool)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = append(c.told, f)
+}
+
+// Stats counts what the connection took and gave, in messages and bytes.
+func (c *Conn) Stats() (inMsgs, outMsgs, inBytes, outBytes uint64) {
+	s := c.nats.Stats()
+	return s.InMsgs, s.OutMsgs, s.InBytes, s.OutBytes
 }
 
 // Dial connects to a server or cluster by URL, and goes on trying when it is
-// lost.
+// lost. Unlike Join it does not wait for one that is not there.
 func Dial(url, name string) (*Conn, error) {
-	return connect(url, nats.Name(name), nats.MaxReconnects(-1))
-}
-
-// Conn is one party's connection. It owns what its handlers run in.
-type Conn struct {
-	nats   *nats.Conn
-	dir    string          // where the server keeps records, if that is this machine's business
-	ctx    context.Context // of every handler
-	cancel context.CancelFunc
-	mu     sync.Mutex     // held while work grows, so that it does not once closed
-	work   sync.WaitGroup // handlers that run
-}
-
-func connect(url string, options ...nats.Option) (*Conn, error) {
-	nc, err := nats.Connect(url, options...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to bus: %w", err)
+	c := newConn(name, nil)
+	r := Remote{URL: url}
+	err := c.connect(url, c.joining(context.Background(), name, r)...)
+	if err == nil {
+		return c, nil
 	}
-	c := &Conn{nats: nc}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	return c, nil
+	c.cancel()
+	p, _ := c.whyNot(r.shown(), err)
+	return nil, p
 }
 
 // Close cancels the handlers that run, waits for them, and lets the
@@ -214,35 +215,3 @@ func problem(op string, err error) error {
 	}
 	return &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: op, Cause: err.Error()}
 }
-
-// serverLog keeps the server's complaints, and remembers why it did not
-// start.
-type serverLog struct {
-	logf func(string, ...any)
-	mu   sync.Mutex
-	last string
-}
-
-func (l *serverLog) fatal() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.last
-}
-
-func (l *serverLog) say(format string, v ...any) {
-	if l.logf != nil {
-		l.logf("bus: "+format, v...)
-	}
-}
-
-func (l *serverLog) Fatalf(format string, v ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.last = fmt.Sprintf(format, v...)
-}
-
-func (l *serverLog) Errorf(format string, v ...any) { l.say(format, v...) }
-func (l *serverLog) Warnf(format string, v ...any)  { l.say(format, v...) }
-func (l *serverLog) Noticef(string, ...any)         {}
-func (l *serverLog) Debugf(string, ...any)          {}
-func (l *serverLog) Tracef(string, ...any)          {}

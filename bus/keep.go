@@ -70,6 +70,37 @@ func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
 	return e.Value(), nil
 }
 
+// GetRev reads the record of a key, and its revision.
+func (b *Bucket) GetRev(ctx context.Context, key string) ([]byte, uint64, error) {
+	e, err := b.kv.Get(ctx, key)
+	if err != nil {
+		return nil, 0, kept("read record "+b.name+"/"+key, err)
+	}
+	return e.Value(), e.Revision(), nil
+}
+
+// Create writes the record of a key that has none, and gives its revision.
+// One that is there is a program.Problem of KindConflict.
+func (b *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
+	op := "make record " + b.name + "/" + key
+	if err := b.conn.room(op, len(value)); err != nil {
+		return 0, err
+	}
+	rev, err := b.kv.Create(ctx, key, value)
+	return rev, kept(op, err)
+}
+
+// Update writes the record of a key if its revision is rev still, and gives
+// the new one. If it is not, that is a program.Problem of KindConflict.
+func (b *Bucket) Update(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
+	op := "change record " + b.name + "/" + key
+	if err := b.conn.room(op, len(value)); err != nil {
+		return 0, err
+	}
+	rev, err := b.kv.Update(ctx, key, value, rev)
+	return rev, kept(op, err)
+}
+
 // Delete removes the record of a key, and what was there before it.
 func (b *Bucket) Delete(ctx context.Context, key string) error {
 	op := "delete record " + b.name + "/" + key
@@ -207,9 +238,16 @@ func kept(op string, err error) error {
 	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrObjectNotFound) {
 		return &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: op, Cause: "there is none"}
 	}
+	var api *jetstream.APIError
+	if errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return &program.Problem{Kind: program.KindConflict, Rack: -1, Op: op, Cause: "somebody else has written it"}
+	}
 	p := &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: op, Cause: err.Error(), Remedy: "if the disk of the state directory is at fault, mend it and restart the daemon"}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
 		p.Cause = "the records do not answer"
 	}
 	return p
 }
+
+// objectStream is the name of the stream of an object store.
+func objectStream(name string) string { return "OBJ_" + name }
