@@ -96,6 +96,10 @@ func describe(t *Topology) string {
 		b.WriteString(" by delay")
 	}
 	b.WriteByte('\n')
+	if o := t.Overlay; o != (Overlay{Port: program.VXLANPort}) {
+		fmt.Fprintf(&b, "overlay %s port %d encryption %s\n", o.Kind, o.Port, o.Encryption)
+	}
+	describePlacement(&b, &t.Placement)
 	for _, n := range t.Networks {
 		fmt.Fprintf(&b, "vnetwork %s %s mtu %d broadcast %s\n", n.Name, n.Subnet, n.MTU, []string{"auto", "on", "off"}[n.Broadcast])
 	}
@@ -134,6 +138,12 @@ func describe(t *Topology) string {
 	for _, l := range t.Links {
 		if l.Matrix != nil {
 			fmt.Fprintf(&b, "link %s\n", describeMatrix(l.Matrix))
+		} else if l.Sites != nil {
+			fmt.Fprintf(&b, "link between sites %s", strings.Join(l.Sites, ", "))
+			if l.Oneway {
+				b.WriteString(" oneway")
+			}
+			fmt.Fprintf(&b, ": %s\n", l.Conditions)
 		} else {
 			fmt.Fprintf(&b, "link %s to %s: %s\n", l.From, l.To, l.Conditions)
 		}
@@ -150,6 +160,21 @@ func describe(t *Topology) string {
 		fmt.Fprintf(&b, "note %s: %s\n", n.Field, n.Msg)
 	}
 	return b.String()
+}
+
+func describePlacement(b *strings.Builder, p *Placement) {
+	if p.Policy != PolicySpread || p.Loss != LossFail || p.Limits != (Limits{}) {
+		fmt.Fprintf(b, "placement %s loss %s limits %+v\n", p.Policy, p.Loss, p.Limits)
+	}
+	for _, s := range p.Together {
+		fmt.Fprintf(b, "together %s\n", s)
+	}
+	for _, s := range p.Apart {
+		fmt.Fprintf(b, "apart %s\n", s)
+	}
+	for _, pin := range p.At {
+		fmt.Fprintf(b, "%s at %s%s\n", pin.Nodes, pin.Pnodes, pin.Site)
+	}
 }
 
 func describeMatrix(m *Matrix) string {

@@ -52,7 +52,7 @@ var platform = record{
 			what: "a list of routes", of: route,
 			doc: "Explicit routes. They take precedence over those of complete routing to the same destination.",
 		}},
-	}, linkPlatformFields),
+	}, placePlatformFields, linkPlatformFields),
 }
 
 var vnetwork = record{

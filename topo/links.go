@@ -61,11 +61,13 @@ func (b *builder) readLinks() {
 		b.noBridge(entries.place)
 	}
 	for _, v := range entries.items {
-		about, ok := b.about(v, "from+to", "between", "matrix", "positions")
+		about, ok := b.about(v, "from+to", "between", "sites", "matrix", "positions")
 		if !ok {
 			continue
 		}
 		switch about {
+		case "sites":
+			b.readSiteRule(v)
 		case "matrix":
 			if b.only(v, about, aboutMatrix...) {
 				if m, ok := b.matrix(v); ok {

@@ -127,7 +127,6 @@ func newBuilder(ps *problems, file value) *builder {
 func (b *builder) build() *Topology {
 	b.topo.Name = b.file.or("platform", "")
 	b.topo.Seed = 1
-	b.topo.Overlay.Port = program.VXLANPort
 	if v, ok := b.file.get("seed"); ok {
 		b.topo.Seed = v.number
 	}
@@ -137,6 +136,7 @@ func (b *builder) build() *Topology {
 	routing := b.file.or("routing", "none")
 	b.topo.Complete, b.topo.Parts = routing != "none", routing == "parts"
 	b.readMetric()
+	b.readOverlay()
 
 	b.readProfiles()
 	b.readNetworks()
@@ -144,6 +144,7 @@ func (b *builder) build() *Topology {
 	b.checkRoom()
 	b.readGroups()
 	b.readRoutes()
+	b.readPlacement()
 	b.readLinks()
 	b.readSchedule()
 	if b.topo.Complete {

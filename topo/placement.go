@@ -9,9 +9,9 @@ import (
 // deals them out evenly.
 type Placement struct {
 	Policy   Policy
-	Together []*nodeset.Set // each on one pnode; no vnode is in two
+	Together []*nodeset.Set // each on one pnode; those that share a vnode are one
 	Apart    []*nodeset.Set // no two vnodes of one on one pnode
-	At       []Pin          // no vnode is in two
+	At       []Pin          // of several that speak of a vnode, all hold
 	Limits   Limits
 	Loss     Loss
 }

@@ -28,7 +28,7 @@ type field struct {
 // is refused by name: to ignore it would give wrong results silently.
 var later = []string{
 	"capture", "command", "cpu", "cpus", "disk", "dns", "env", "events", "experiment", "failures", "files",
-	"image", "include", "limits", "memory", "mounts", "placement", "pnodes", "ports", "run", "user", "volumes",
+	"image", "include", "limits", "memory", "mounts", "pnodes", "ports", "run", "user", "volumes",
 }
 
 func (s record) read(ps *problems, n *yaml.Node, p *place) (value, bool) {
@@ -101,7 +101,7 @@ func (s record) unknown(ps *problems, name string, at *place) (meant string) {
 
 // records are all kinds of records; of those that have the same field, the
 // one that it rather belongs in comes first.
-var records = []record{platform, vnetwork, vnodes, viface, route, conditions, side, profile, linkEntry, step}
+var records = []record{platform, vnetwork, vnodes, viface, route, conditions, side, profile, linkEntry, step, placement, pin, placeLimits, overlay}
 
 // homeOf says what kind of record has a field of that name.
 func homeOf(name string) string {

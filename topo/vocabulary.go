@@ -142,7 +142,7 @@ var coordinates = list{what: "a position", doc: "Latitude and longitude, in degr
 var linkEntry = record{
 	what: "a link",
 	doc:  "Conditions of pairs of vnodes that share a vnetwork. Of several that speak of a pair, the last decides.",
-	fields: concat(pairFields, []field{{name: "profile", shape: profileName}}, linkFields(), []field{matrixField}, matrixFields, []field{
+	fields: concat(pairFields, []field{sitesField, {name: "profile", shape: profileName}}, linkFields(), []field{matrixField}, matrixFields, []field{
 		{name: "positions", shape: union{
 			what:  "the name of a file, or a mapping of positions",
 			text:  named("a file of positions", "Text file of lines nodes,latitude,longitude.", "data/cities.csv"),
