@@ -209,7 +209,7 @@ func ensurePort(b *rtnl.Batch, have *rtnl.LinkInfo, bridge int32, n *program.Net
 
 // ensureUp adds what brings a link up that says nothing by itself.
 func ensureUp(b *rtnl.Batch, have *rtnl.LinkInfo, index int32, name string, n *program.Network, ipv6 bool) {
-	if ipv6 && n.MTU >= minIPv6MTU && (have == nil || !have.IPv6Quiet) {
+	if ipv6 && n.MTU >= minIPv6MTU && (have == nil || !have.IPv6Quiet || have.MTU < minIPv6MTU) {
 		b.SetLink(&rtnl.Link{Index: index, IPv6: rtnl.IPv6Quiet, Label: name})
 	}
 	if have == nil || !have.Up {

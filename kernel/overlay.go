@@ -43,7 +43,8 @@ type overlayDevice struct {
 // isOverlay says whether a link of a spine is an overlay device, whatever has
 // become of it.
 func isOverlay(name string, l *rtnl.LinkInfo) bool {
-	return l.Kind == rtnl.VXLAN || l.Index == fabric.OverlayIndex || name == overlayName
+	_, network := strings.CutPrefix(name, overlayName)
+	return l.Kind == rtnl.VXLAN || l.Index == fabric.OverlayIndex || l.Index >= firstOverlay || network
 }
 
 // overlayDevices lists what a program needs.
@@ -204,7 +205,7 @@ func (m *overlaying) prune(wanted []overlayDevice) error {
 
 // same says whether a link can become what is wanted by settings alone.
 func (m *overlaying) same(d *overlayDevice, l *rtnl.LinkInfo) bool {
-	if l.Name != d.name || l.Index != d.index || l.Kind != rtnl.VXLAN || l.VXLAN == nil || l.Home != m.home || m.home == rtnl.NoNumber {
+	if l.Name != d.name || l.Index != d.index || l.Kind != rtnl.VXLAN || l.VXLAN == nil || l.Home != m.home || m.home == rtnl.NoNumber || l.MTU < minIPv6MTU && d.mtu >= minIPv6MTU {
 		return false
 	}
 	want := d.vxlan
