@@ -3,7 +3,9 @@
 // and says which are lost, and it relays commands to them. It knows nothing
 // of topologies.
 //
-// Vnodes outlive the agent. When it starts it adopts what is there.
+// Vnodes outlive the agent, and the connection to whoever coordinates: when
+// it starts it adopts what is there, and when nobody is to be heard it keeps
+// all as it is.
 package agent
 
 import (
@@ -11,8 +13,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,13 @@ type Pnode interface {
 	// once, or at a time. nil are none.
 	Shape(ctx context.Context, platform string, l *program.Links, at time.Time) (*program.Shaped, error)
 	LinkStats(ctx context.Context, platform string) (*program.LinkStats, error)
+}
+
+// Teller is a Pnode whose racks are no processes that could be watched: it
+// tells by itself of which platforms racks have changed. told must not wait.
+// stop returns when told is not called any more.
+type Teller interface {
+	Tell(told func(platform string)) (stop func())
 }
 
 // Racks reaches the rack processes of this machine.
@@ -62,20 +70,30 @@ func (s sockets) Call(ctx context.Context, platform string, index uint32, q *rac
 // Config is what an agent must know. Name, RunDir and Pnode are required.
 type Config struct {
 	Name    string // of the pnode
+	Machine string // identity of the pnode, made once and kept
+	Site    string // where it is; empty: where the coordinator is
 	RunDir  string // where the journals and the sockets of racks are
 	Version string
 	Pnode   Pnode
 	Racks   Racks // nil: the sockets in RunDir
+	// Address gives the address by which tunnels of other pnodes reach this
+	// one, and the MTU of its interface. It is asked every second: when it
+	// changes, the coordinator is told. nil: others do not reach this pnode.
+	Address func() (netip.Addr, uint16)
+	Key     [32]byte // public key of the pnode's WireGuard; zero: none
+	// TakeOver lets a pnode go that carries platforms of another coordinator:
+	// the one that answers has them, too.
+	TakeOver bool
+	// Cache is for many agents in one process: what pnodes share of a program
+	// is fetched and decoded once. nil: not kept.
+	Cache *SharedCache
 	// Calibrate is called before links get conditions: it sees to it that the
 	// pnode knows what its own path costs, and says so if that takes a moment.
 	// nil: the pnode knows, or goes without.
 	Calibrate func(ctx context.Context, say func(doing string)) error
+	Clock     func() time.Time                 // of this machine, as others are told; nil: time.Now
 	Logf      func(format string, args ...any) // nil: silent
 }
-
-// pollEvery is how often the racks that have no process of their own, as
-// those in memory, are asked after.
-const pollEvery = 500 * time.Millisecond
 
 // agent is an agent at work.
 type agent struct {
@@ -86,15 +104,20 @@ type agent struct {
 
 	mu        sync.Mutex
 	platforms map[string]*held
+	orders    map[string]bus.Order // the last one heard of each platform
 
-	session string        // of this run
-	said    atomic.Uint64 // how often it has said something
-	epoch   atomic.Uint64 // of the coordinator
+	voice   voice
+	leader  leader
+	again   chan struct{} // has something in it when hello is to be said again
+	shaped  chan struct{} // has something in it when links may have got conditions
+	echoing atomic.Int32  // sockets that answer echoes
 }
 
-// Run is an agent until ctx ends. It says hello once it has adopted what is
-// there and answers. The connection is the agent's own: it is closed at the
-// end, which waits for removals under way.
+// Run is an agent until ctx ends, or until a coordinator refuses it for what
+// trying again does not mend. It says hello once it has adopted what is there
+// and answers, and goes on saying so until it is taken in; a connection that
+// is lost is waited for. The connection is the agent's own: it is closed at
+// the end, which waits for removals under way.
 func Run(ctx context.Context, conn *bus.Conn, c Config) error {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
@@ -102,30 +125,37 @@ func Run(ctx context.Context, conn *bus.Conn, c Config) error {
 	if c.Racks == nil {
 		c.Racks = sockets(c.RunDir)
 	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &agent{Config: c, conn: conn, ctx: ctx, platforms: map[string]*held{}, session: rand.Text()}
+	a := &agent{Config: c, conn: conn, ctx: ctx, platforms: map[string]*held{}, orders: map[string]bus.Order{},
+		voice: voice{session: rand.Text(), pace: make(chan time.Duration)}, leader: leader{takeOver: c.TakeOver, changed: make(chan struct{})},
+		again: make(chan struct{}, 1), shaped: make(chan struct{}, 1)}
 	defer a.watch.Wait()
 	defer cancel()
 	defer conn.Close()
 	if err := a.adopt(); err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
-	if err := errors.Join(a.serve(), conn.Flush(ctx)); err != nil {
+	a.readLeader()
+	if t, ok := c.Pnode.(Teller); ok {
+		defer t.Tell(a.told)()
+	}
+	if err := a.serve(); err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
-	if err := a.hello(); bus.ProblemOf(err) != nil && bus.ProblemOf(err).Kind != program.KindUnavailable {
-		return fmt.Errorf("start agent: %w", err)
-	}
-	a.watch.Go(a.poll)
+	a.watch.Go(a.beats)
 	a.watch.Go(a.watchLinks)
-	<-ctx.Done()
-	return errors.Join(bus.Publish(conn, bus.SubjectBye, a.from()), conn.Flush(context.WithoutCancel(ctx)))
+	err := a.join()
+	a.leave()
+	return err
 }
 
 func (a *agent) serve() error {
 	on := func(call string) string { return bus.SubjectOf(a.Name, call) }
 	return errors.Join(
-		bus.Subscribe(a.conn, bus.SubjectLead, func(l bus.Lead, err error) { a.led(l) }),
+		bus.Subscribe(a.conn, bus.SubjectLead, a.led),
 		bus.HandleStream(a.conn, on("apply"), a.apply),
 		bus.HandleStream(a.conn, on("remove"), a.remove),
 		bus.HandleStream(a.conn, on("observe"), a.observe),
@@ -136,45 +166,36 @@ func (a *agent) serve() error {
 		bus.Handle(a.conn, on("counters"), func(_ context.Context, q bus.Platform) ([]program.Counter, error) {
 			return a.Pnode.Counters(q.Name)
 		}),
+		bus.Handle(a.conn, on("echo"), a.echo),
+		bus.Handle(a.conn, on("reach"), a.reach),
 	)
 }
 
-// helloProblems is how many problems of each platform a hello carries: it must
-// fit one message.
-const helloProblems = 10
-
-// hello tells the coordinator who is here, and with what.
-func (a *agent) hello() error {
-	h := bus.Hello{From: a.from(), Protocol: bus.Protocol, Version: a.Version, Now: time.Now()}
-	machine(&h)
-	a.mu.Lock()
-	for _, name := range slices.Sorted(maps.Keys(a.platforms)) {
-		if last := a.platforms[name].last(); last != nil {
-			r := *last
-			r.Problems = r.Problems[:min(len(r.Problems), helloProblems)]
-			h.Platforms = append(h.Platforms, r)
-		}
+// leave says that the agent ends, if anybody hears it. Where nothing is
+// carried, it does not matter any more for whom.
+func (a *agent) leave() {
+	if !a.carries() {
+		a.complain(removeFile(leaderPath(a.RunDir)))
 	}
-	a.mu.Unlock()
-	_, err := bus.Request[bus.Hello, bus.Welcome](a.ctx, a.conn, bus.SubjectHello, h)
-	return err
-}
-
-// from marks what the agent says.
-func (a *agent) from() bus.From {
-	return bus.From{Pnode: a.Name, Session: a.session, Seq: a.said.Add(1)}
-}
-
-// led says hello to a coordinator that has begun.
-func (a *agent) led(l bus.Lead) {
-	if a.epoch.Swap(l.Epoch) != l.Epoch {
-		a.watch.Go(func() { a.complain(a.hello()) })
+	if a.voice.off.Load() || !a.leader.isJoined() {
+		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), time.Second)
+	defer cancel()
+	a.complain(errors.Join(say(a, bus.SubjectBye, func(f bus.From) bus.From { return f }), a.conn.Flush(ctx)))
 }
 
 func (a *agent) complain(err error) {
 	if err != nil {
 		a.Logf("agent %s: %v", a.Name, err)
+	}
+}
+
+// signal leaves word for someone who looks later, once.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
 }
 

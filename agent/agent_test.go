@@ -123,14 +123,21 @@ func (s *site) open(t *testing.T, ctx context.Context, call, platform string) *b
 	return stream
 }
 
-// begin begins to have a program applied.
-func (s *site) begin(t *testing.T, ctx context.Context, p *program.Program) *bus.Stream {
+// share puts what pnodes share of a program where they find it.
+func (s *site) share(t *testing.T, p *program.Program) (name string) {
 	t.Helper()
 	objects, err := s.Objects(t.Context(), bus.ProgramsStore)
 	must(t, err)
 	encoded := program.EncodeShared(&program.Shared{Platform: p.Platform, Fabric: p.Fabric, Networks: p.Networks, Names: p.Names, Places: p.Remote, Links: p.Links})
-	name := fmt.Sprintf("%x", sha256.Sum256(encoded))
+	name = fmt.Sprintf("%s/%x", p.Platform, sha256.Sum256(encoded))
 	must(t, objects.Put(t.Context(), name, encoded))
+	return name
+}
+
+// begin begins to have a program applied.
+func (s *site) begin(t *testing.T, ctx context.Context, p *program.Program) *bus.Stream {
+	t.Helper()
+	name := s.share(t, p)
 	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, "apply"), bus.Apply{Name: p.Platform, Shared: name})
 	must(t, err)
 	must(t, stream.SendBytes(program.EncodeOwn(&program.Own{Pnode: p.Pnode, Racks: p.Racks})))
@@ -158,6 +165,19 @@ func (s *site) last(stream *bus.Stream) (last bus.Progress, err error) {
 			return last, err
 		}
 	}
+}
+
+// journalled lists what is in a run directory beside who coordinates.
+func journalled(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, e := range entries {
+		if e.Name() != filepath.Base(leaderPath(dir)) {
+			names = append(names, e.Name())
+		}
+	}
+	return names
 }
 
 func (s *site) remove(t *testing.T, platform string) {
@@ -194,27 +214,53 @@ func TestApplyAndRemove(t *testing.T) {
 	}
 
 	s.remove(t, "x")
-	if left, _ := os.ReadDir(s.runDir); len(left) != 0 || p.String() != "" {
+	if left := journalled(t, s.runDir); len(left) != 0 || p.String() != "" {
 		t.Errorf("after remove: %v, %s", left, p)
 	}
 	s.remove(t, "x") // nothing to do is no error
+	s.stop()
+	if left, _ := os.ReadDir(s.runDir); len(left) != 0 {
+		t.Errorf("an agent that carried nothing left %v", left)
+	}
 }
 
 func TestApplyRefuses(t *testing.T) {
-	s, _ := start(t, newServer(t), t.TempDir(), mem.New(mem.Options{}), nil)
+	p := mem.New(mem.Options{})
+	s, _ := start(t, newServer(t), t.TempDir(), p, nil)
 	invalid := sample("x", 1)
 	invalid.Racks[0].Vifaces[0].Network = 99
-	for name, send := range map[string][]byte{
-		"rubbish":          []byte("rubbish"),
-		"another platform": sample("y", 1).Encode(),
-		"invalid":          invalid.Encode(),
+	own := program.EncodeOwn(&program.Own{Pnode: pnode, Racks: sample("x", 1).Racks})
+	good := s.share(t, sample("x", 1))
+	objects, err := s.Objects(t.Context(), bus.ProgramsStore)
+	must(t, err)
+	forged := "x/" + strings.Repeat("0", 64)
+	must(t, objects.Put(t.Context(), forged, program.EncodeShared(&program.Shared{Platform: "x"})))
+	for _, c := range []struct {
+		name, shared string
+		own          []byte
+		want         string
+	}{
+		{"rubbish", good, []byte("rubbish"), "decode"},
+		{"a whole program", good, sample("x", 1).Encode(), "decode"},
+		{"another platform", s.share(t, sample("y", 1)), own, "was announced"},
+		{"invalid", good, program.EncodeOwn(&program.Own{Pnode: pnode, Racks: invalid.Racks}), "99"},
+		{"for another pnode", good, program.EncodeOwn(&program.Own{Pnode: "other", Racks: sample("x", 1).Racks}), "other"},
+		{"not there", "x/" + strings.Repeat("1", 64), own, "there is none"},
+		{"forged", forged, own, "digest"},
 	} {
-		stream := s.open(t, t.Context(), "apply", "x")
-		must(t, stream.SendBytes(send))
+		stream, err := bus.Open(t.Context(), s.Conn, bus.SubjectOf(pnode, "apply"), bus.Apply{Name: "x", Shared: c.shared})
+		must(t, err)
+		must(t, stream.SendBytes(c.own))
 		last, err := s.last(stream)
-		if err == nil && last.Err == nil {
-			t.Errorf("%s: no error", name)
+		if err == nil && last.Err != nil {
+			err = last.Err
 		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want something about %q", c.name, err, c.want)
+		}
+	}
+	if p.String() != "" {
+		t.Errorf("in the kernel: %s", p)
 	}
 	stream := s.open(t, t.Context(), "remove", "../x")
 	if _, err := s.last(stream); bus.ProblemOf(err).Kind != program.KindInvalid {
@@ -226,8 +272,7 @@ func TestStopApply(t *testing.T) {
 	p := mem.New(mem.Options{PerVnode: time.Millisecond})
 	s, _ := start(t, newServer(t), t.TempDir(), p, nil)
 	want := sample("x", 900)
-	stream := s.open(t, t.Context(), "apply", "x")
-	must(t, stream.SendBytes(want.Encode()))
+	stream := s.begin(t, t.Context(), want)
 	var first bus.Progress
 	must(t, stream.Recv(&first))
 	must(t, stream.Send(bus.None{})) // stop
@@ -239,8 +284,7 @@ func TestStopApply(t *testing.T) {
 
 	// The one who asked goes away: so does the work, and the agent takes more.
 	ctx, cancel := context.WithCancel(t.Context())
-	stream = s.open(t, ctx, "apply", "x")
-	must(t, stream.SendBytes(want.Encode()))
+	stream = s.begin(t, ctx, want)
 	must(t, stream.Recv(&first))
 	cancel()
 	if got := s.apply(t, sample("x", 20)); got.Report.Up() != 20 || got.Err != nil {
@@ -251,8 +295,7 @@ func TestStopApply(t *testing.T) {
 func TestProgressIsBounded(t *testing.T) {
 	p := mem.New(mem.Options{PerVnode: 500 * time.Microsecond})
 	s, _ := start(t, newServer(t), t.TempDir(), p, nil)
-	stream := s.open(t, t.Context(), "apply", "x")
-	must(t, stream.SendBytes(sample("x", 900).Encode()))
+	stream := s.begin(t, t.Context(), sample("x", 900))
 	began := time.Now()
 	messages := 0
 	for stream.Recv(new(bus.Progress)) == nil {

@@ -6,11 +6,11 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
-	"myriad/bus"
 	"myriad/program"
 )
 
@@ -25,6 +25,7 @@ type held struct {
 	report  *program.Report
 	watched map[uint32]*watch
 
+	asked atomic.Bool // somebody is to ask the pnode how it is
 	loads overloads
 }
 
@@ -75,16 +76,6 @@ func (h *held) occupy(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	}
-}
-
-// tryOccupy is occupy for those who can come again later.
-func (h *held) tryOccupy() bool {
-	select {
-	case h.busy <- struct{}{}:
-		return true
-	default:
-		return false
 	}
 }
 
@@ -186,7 +177,7 @@ func (a *agent) lost(h *held, index uint32, w *watch) {
 	}
 	h.report = &r
 	h.mu.Unlock()
-	a.complain(bus.Publish(a.conn, bus.SubjectRacks, bus.Racks{By: a.from(), Report: r}))
+	a.sayRacks(&r)
 }
 
 // processEnds waits until a process ends, and tells whether it has; not if

@@ -14,7 +14,6 @@ import (
 // The journal of a platform is the program that its pnode was last asked to
 // match, written before the kernel is touched. With it an agent that finds
 // nothing in the kernel still knows what there ought to be.
-
 //
 // The conditions of links that were put into force since then have a journal
 // of their own beside it. There is none while the program's are in force; an
@@ -40,6 +39,7 @@ func writeJournal(runDir, platform string, encoded []byte) error {
 		err = removeFile(linksPath(runDir, platform))
 	}
 	if err != nil {
+		_ = syscall.Rmdir(filepath.Dir(path)) // one that was made for nothing
 		return fmt.Errorf("journal program: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -91,41 +92,58 @@ func (o *overloads) list() []program.Overload {
 }
 
 // watchLinks looks again and again whether this pnode keeps what it promises
-// of links.
+// of links, while some have conditions.
 func (a *agent) watchLinks() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	proc := os.DirFS("/proc")
-	var machine load
-	holders := map[string]*program.LinkStats{}
+	w := linkWatch{agent: a, proc: os.DirFS("/proc"), holders: map[string]*program.LinkStats{}}
 	for {
+		shaped := a.shapedPlatforms()
+		if len(shaped) == 0 {
+			w.machine = load{}
+			clear(w.holders)
+			tick.Stop()
+			select {
+			case <-a.ctx.Done():
+				return
+			case <-a.shaped:
+				tick.Reset(watchEvery)
+			}
+			continue
+		}
 		select {
 		case <-a.ctx.Done():
 			return
 		case <-tick.C:
+			w.look(shaped)
 		}
-		shaped := a.shapedPlatforms()
-		if len(shaped) == 0 {
-			machine = load{}
-			clear(holders)
-			continue
-		}
-		now := time.Now()
-		l, err := readLoad(proc, now)
-		a.complain(err)
-		signs := l.since(machine)
-		from := now.Add(-watchEvery)
-		if !machine.at.IsZero() {
-			from = machine.at
-		}
-		machine = l
-		for _, h := range shaped {
-			a.announce(h.name, h.loads.note(from, now, append(slices.Clip(signs), a.heldSigns(h, holders)...)))
-		}
-		maps.DeleteFunc(holders, func(name string, _ *program.LinkStats) bool {
-			return !slices.ContainsFunc(shaped, func(h *held) bool { return h.name == name })
-		})
 	}
+}
+
+// linkWatch is what was found at the last look.
+type linkWatch struct {
+	*agent
+	proc    fs.FS
+	machine load
+	holders map[string]*program.LinkStats
+}
+
+func (w *linkWatch) look(shaped []*held) {
+	now := time.Now()
+	l, err := readLoad(w.proc, now)
+	w.complain(err)
+	signs := l.since(w.machine)
+	from := now.Add(-watchEvery)
+	if !w.machine.at.IsZero() {
+		from = w.machine.at
+	}
+	w.machine = l
+	for _, h := range shaped {
+		w.announce(h.name, h.loads.note(from, now, append(slices.Clip(signs), w.heldSigns(h, w.holders)...)))
+	}
+	maps.DeleteFunc(w.holders, func(name string, _ *program.LinkStats) bool {
+		return !slices.ContainsFunc(shaped, func(h *held) bool { return h.name == name })
+	})
 }
 
 // shapedPlatforms gives the platforms whose links have conditions.
@@ -158,9 +176,14 @@ func (a *agent) heldSigns(h *held, before map[string]*program.LinkStats) []sign 
 	return holding(stats, was)
 }
 
-func (a *agent) announce(platform string, say []bus.Overload) {
-	for _, o := range say {
-		o.Platform, o.By = platform, a.from()
-		a.complain(bus.Publish(a.conn, bus.SubjectOverload, o))
+func (a *agent) announce(platform string, announced []bus.Overload) {
+	for _, o := range announced {
+		err := say(a, bus.SubjectOverload, func(f bus.From) bus.Overload {
+			o.Platform, o.By = platform, f
+			return o
+		})
+		if err != errUnheard {
+			a.complain(err)
+		}
 	}
 }

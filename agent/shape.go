@@ -14,10 +14,9 @@ import (
 func (a *agent) shape(ctx context.Context, q bus.Shape, s *bus.Stream) error {
 	// The time between is what counts, and whoever sets the clock does not
 	// change it.
-	now := time.Now()
 	at := q.At
 	if !at.IsZero() {
-		at = now.Add(at.Sub(now))
+		at = time.Now().Add(at.Sub(a.Clock()))
 	}
 	encoded, err := s.RecvBytes()
 	if err != nil {
@@ -29,15 +28,19 @@ func (a *agent) shape(ctx context.Context, q bus.Shape, s *bus.Stream) error {
 		_, _ = s.RecvBytes() // whatever it is, it says stop
 		stop()
 	})
-	shaped, err := a.shapeTo(ctx, q.Name, encoded, at)
+	shaped, err := a.shapeTo(ctx, &q, encoded, at)
 	if err != nil {
 		return err
 	}
 	return s.Send(shaped)
 }
 
-func (a *agent) shapeTo(ctx context.Context, platform string, encoded []byte, at time.Time) (*program.Shaped, error) {
+func (a *agent) shapeTo(ctx context.Context, q *bus.Shape, encoded []byte, at time.Time) (*program.Shaped, error) {
+	platform, op := q.Name, fmt.Sprintf("change links of %q", q.Name)
 	l, err := program.DecodeLinks(encoded)
+	if err == nil {
+		err = a.allow(ctx, op, platform, q.Order)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -46,16 +49,19 @@ func (a *agent) shapeTo(ctx context.Context, platform string, encoded []byte, at
 		return nil, err
 	}
 	defer h.vacate()
+	if err := a.allow(ctx, op, platform, q.Order); err != nil { // while it waited
+		return nil, err
+	}
 	if r := h.last(); r == nil || len(r.Racks) == 0 {
 		a.release(h)
-		return nil, &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: fmt.Sprintf("change links of %q", platform), Cause: "it is not on this pnode"}
+		return nil, &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: op, Cause: "it is not on this pnode"}
 	}
 	if l != nil {
 		a.calibrate(ctx, func(string) {})
 	}
 	undo, err := writeLinks(a.RunDir, platform, encoded)
 	if err != nil {
-		return nil, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: err.Error(), Remedy: "the run directory must be writable and have room"}
+		return nil, unwritten(err)
 	}
 	shaped, err := a.Pnode.Shape(ctx, platform, l, at)
 	if err != nil {
@@ -65,6 +71,7 @@ func (a *agent) shapeTo(ctx context.Context, platform string, encoded []byte, at
 	h.mu.Lock()
 	h.shaped = l != nil
 	h.mu.Unlock()
+	signal(a.shaped)
 	return shaped, nil
 }
 

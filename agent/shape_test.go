@@ -78,7 +78,7 @@ func TestShape(t *testing.T) {
 	}
 	s.shape(t, t.Context(), "x", delays(time.Second), time.Time{})
 	s.remove(t, "x")
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
+	if left := journalled(t, dir); len(left) != 0 {
 		t.Errorf("after remove: %v", left)
 	}
 }
@@ -147,8 +147,7 @@ func TestCalibrate(t *testing.T) {
 	}
 	q := sample("x", 3)
 	q.Links = delays(time.Millisecond)
-	stream := s.open(t, t.Context(), "apply", "x")
-	must(t, stream.SendBytes(q.Encode()))
+	stream := s.begin(t, t.Context(), q)
 	said := ""
 	for {
 		var step bus.Progress

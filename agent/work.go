@@ -31,15 +31,34 @@ func (a *agent) apply(ctx context.Context, q bus.Apply, s *bus.Stream) error {
 		_, _ = s.RecvBytes() // whatever it is, it says stop
 		stop()
 	})
+	op := fmt.Sprintf("apply %q", q.Name)
+	if err := a.allow(ctx, op, q.Name, q.Order); err != nil {
+		return err
+	}
 	p, err := a.program(ctx, &q, encoded)
 	if err != nil {
 		return err
 	}
-	err = a.match(ctx, q.Name, p, s)
-	encoded, p = nil, nil
-	debug.FreeOSMemory() // the program, and what it was decoded from
+	large := len(encoded) >= largeProgram
+	encoded = nil
+	h, err := a.occupy(ctx, q.Name)
+	if err != nil {
+		return err
+	}
+	defer h.vacate()
+	if err := a.allow(ctx, op, q.Name, q.Order); err != nil { // while it waited
+		return err
+	}
+	err = a.match(ctx, h, p, s)
+	if p = nil; large {
+		debug.FreeOSMemory() // the program, and what it was decoded from
+	}
 	return err
 }
+
+// largeProgram is from how many bytes on it is worth a collection to give back
+// what a program took.
+const largeProgram = 1 << 20
 
 // program puts a program together from what is the pnode's own and what all
 // share.
@@ -48,38 +67,31 @@ func (a *agent) program(ctx context.Context, q *bus.Apply, encoded []byte) (*pro
 	if err != nil {
 		return nil, err
 	}
-	objects, err := a.conn.Objects(ctx, bus.ProgramsStore)
+	shared, err := a.shared(ctx, q.Shared)
 	if err != nil {
 		return nil, err
 	}
-	if encoded, err = objects.Get(ctx, q.Shared); err != nil {
-		return nil, err
-	}
-	shared, err := program.DecodeShared(encoded)
-	if err != nil {
-		return nil, err
+	if shared.Platform != q.Name || own.Pnode != a.Name {
+		return nil, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "apply program",
+			Cause: fmt.Sprintf("%q was announced to pnode %s, %q of pnode %s came", q.Name, a.Name, shared.Platform, own.Pnode)}
 	}
 	p := program.Join(shared, own)
 	return p, p.Validate()
 }
 
 // match journals a program and has the platform match it.
-func (a *agent) match(ctx context.Context, platform string, p *program.Program, s *bus.Stream) error {
-	if p.Platform != platform || !program.ValidPlatformName(p.Platform) {
-		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "apply program", Cause: fmt.Sprintf("%q was announced, %q came", platform, p.Platform)}
-	}
-	h, err := a.occupy(ctx, platform)
-	if err != nil {
-		return err
-	}
-	defer h.vacate()
-	if err := writeJournal(a.RunDir, platform, p.Encode()); err != nil {
-		return &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: err.Error(), Remedy: "the run directory must be writable and have room"}
+func (a *agent) match(ctx context.Context, h *held, p *program.Program, s *bus.Stream) error {
+	if err := writeJournal(a.RunDir, p.Platform, p.Encode()); err != nil {
+		if h.last() == nil {
+			a.release(h)
+		}
+		return unwritten(err)
 	}
 	h.mu.Lock()
 	h.wanted, h.shaped = wants(p), p.Links != nil
 	h.mu.Unlock()
 	if p.Links != nil {
+		signal(a.shaped)
 		a.calibrate(ctx, func(doing string) { _ = s.Send(bus.Progress{Doing: doing}) }) // whoever asked may be gone
 	}
 	report, err := a.change(h, s, func(progress func(int)) (*program.Report, error) {
@@ -140,14 +152,18 @@ func tell(s *bus.Stream, count *atomic.Int64, done <-chan struct{}) {
 // remove takes a platform away. It goes on when the one who asked has left:
 // half a removal serves nobody.
 func (a *agent) remove(ctx context.Context, q bus.Platform, s *bus.Stream) error {
-	if !program.ValidPlatformName(q.Name) {
-		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: fmt.Sprintf("remove %q", q.Name), Cause: "no name of a platform"}
+	op := fmt.Sprintf("remove %q", q.Name)
+	if err := a.allow(ctx, op, q.Name, q.Order); err != nil {
+		return err
 	}
 	h, err := a.occupy(ctx, q.Name)
 	if err != nil {
 		return err
 	}
 	defer h.vacate()
+	if err := a.allow(ctx, op, q.Name, q.Order); err != nil { // while it waited
+		return err
+	}
 	a.unwatch(h)
 	report, err := a.change(h, s, func(progress func(int)) (*program.Report, error) {
 		return nil, a.Pnode.Remove(context.WithoutCancel(ctx), q.Name, progress)
@@ -173,50 +189,30 @@ func (a *agent) observe(ctx context.Context, q bus.Platform, s *bus.Stream) erro
 	return s.Send(p.Racks)
 }
 
-// poll asks again and again how those platforms are whose racks have no
-// process that could be watched.
-func (a *agent) poll() {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-a.ctx.Done():
-			return
-		case <-tick.C:
-		}
-		a.mu.Lock()
-		var ask []*held
-		for _, h := range a.platforms {
-			if h.unwatchable() {
-				ask = append(ask, h)
-			}
-		}
-		a.mu.Unlock()
-		for _, h := range ask {
-			a.askAfter(h)
-		}
+// told asks after a platform whose racks have no process that could be
+// watched, when the pnode tells that some have changed.
+func (a *agent) told(platform string) {
+	a.mu.Lock()
+	h := a.platforms[platform]
+	a.mu.Unlock()
+	if h == nil || h.asked.Swap(true) {
+		return
 	}
-}
-
-// unwatchable tells whether some rack is up without a process of its own.
-func (h *held) unwatchable() bool {
-	r := h.last()
-	return r != nil && slices.ContainsFunc(r.Racks, func(k program.RackReport) bool {
-		return k.Pid <= 0 && (k.State == program.RackUp || k.State == program.RackPartial)
+	a.watch.Go(func() {
+		if h.occupy(a.ctx) != nil {
+			return
+		}
+		defer h.vacate()
+		h.asked.Store(false) // what changes from now on is asked after again
+		a.askAfter(h)
 	})
 }
 
 func (a *agent) askAfter(h *held) {
-	if !h.tryOccupy() {
-		return
-	}
-	defer h.vacate()
 	report, err := a.Pnode.Status(a.ctx, h.name)
 	if err != nil {
 		a.complain(err)
-		return
-	}
-	if a.set(h, report) {
-		a.complain(bus.Publish(a.conn, bus.SubjectRacks, bus.Racks{By: a.from(), Report: *report}))
+	} else if a.set(h, report) {
+		a.sayRacks(report)
 	}
 }

@@ -31,10 +31,13 @@ type Pnode struct {
 	mu        sync.Mutex
 	platforms map[string]*platform
 	writes    uint64
+
+	telling sync.Mutex
+	told    *func(platform string) // nil: nobody listens
 }
 
 type platform struct {
-	program *program.Program // tables outside the racks
+	program *program.Program // what Observe gives beside the racks: nothing that grows with the platform
 	racks   map[uint32]*rack
 	links   *program.Links // that are in force
 }
@@ -69,7 +72,8 @@ func (m *Pnode) Apply(ctx context.Context, p *program.Program, progress func(up 
 		m.platforms[p.Platform] = have
 		m.writes++
 	}
-	have.program = p
+	have.program = &program.Program{Platform: p.Platform, Pnode: p.Pnode, Number: p.Number, Fabric: p.Fabric, Networks: p.Networks,
+		Links: p.Links, Overlay: p.Overlay}
 	m.setLinks(have, p.Links)
 	m.removeRacks(have, p)
 	problems, err := m.applyRacks(ctx, have, p, progress)
@@ -119,6 +123,12 @@ func (m *Pnode) applyRacks(ctx context.Context, have *platform, p *program.Progr
 
 // applyRack goes through the slots of a rack: what differs is made anew.
 func (m *Pnode) applyRack(ctx context.Context, r *rack, want *program.Rack, progress func(int)) ([]program.Problem, error) {
+	if same(&r.Rack, want) {
+		return nil, nil
+	}
+	if len(r.Vnodes) == 0 && m.o.MaxVnodes == 0 {
+		return nil, m.fill(ctx, r, want, progress)
+	}
 	var problems []program.Problem
 	have := slots(&r.Rack)
 	wanted := slots(want)
@@ -148,6 +158,28 @@ func (m *Pnode) applyRack(ctx context.Context, r *rack, want *program.Rack, prog
 	}
 	r.Rack = join(r.Index, have)
 	return problems, err
+}
+
+// same tells whether a rack is as it is wanted.
+func same(have, want *program.Rack) bool {
+	return slices.Equal(have.Vnodes, want.Vnodes) && slices.Equal(have.Vifaces, want.Vifaces) && slices.Equal(have.Routes, want.Routes)
+}
+
+// fill makes the vnodes of a rack that has none.
+func (m *Pnode) fill(ctx context.Context, r *rack, want *program.Rack, progress func(int)) error {
+	r.Rack = program.Rack{Index: r.Index, Vnodes: slices.Clone(want.Vnodes), Vifaces: slices.Clone(want.Vifaces), Routes: slices.Clone(want.Routes)}
+	for i, v := range want.Vnodes {
+		if err := ctx.Err(); err != nil {
+			r.Vnodes = r.Vnodes[:i]
+			r.Vifaces = slices.DeleteFunc(r.Vifaces, func(f program.Viface) bool { return f.Slot >= v.Slot })
+			r.Routes = slices.DeleteFunc(r.Routes, func(t program.Route) bool { return t.Slot >= v.Slot })
+			return err
+		}
+		time.Sleep(m.o.PerVnode)
+		m.writes++
+		progress(i + 1)
+	}
+	return nil
 }
 
 // vnodes counts what all platforms have.
@@ -279,11 +311,40 @@ func (m *Pnode) Counters(string) ([]program.Counter, error) {
 
 // Kill loses a rack, as if its process had been killed.
 func (m *Pnode) Kill(name string, index uint32) {
+	if !m.kill(name, index) {
+		return
+	}
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	if m.told != nil {
+		(*m.told)(name)
+	}
+}
+
+func (m *Pnode) kill(name string, index uint32) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p := m.platforms[name]; p != nil && p.racks[index] != nil {
-		p.racks[index].lost = true
-		p.racks[index].Rack = program.Rack{Index: index}
+	p := m.platforms[name]
+	if p == nil || p.racks[index] == nil {
+		return false
+	}
+	p.racks[index].lost = true
+	p.racks[index].Rack = program.Rack{Index: index}
+	return true
+}
+
+// Tell has told called with the platforms of which Kill loses racks, until
+// stop. There is one who listens: the last.
+func (m *Pnode) Tell(told func(platform string)) (stop func()) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	m.told = &told
+	return func() {
+		m.telling.Lock()
+		defer m.telling.Unlock()
+		if m.told == &told {
+			m.told = nil
+		}
 	}
 }
 
