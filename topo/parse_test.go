@@ -60,7 +60,7 @@ func files(t testing.TB) map[string][]byte {
 }
 
 func TestExamples(t *testing.T) {
-	counts := map[string]int{"quickstart": 1000, "flat": 40000, "campus": 285, "wan": 1000, "planetlab": 490, "seattle": 99, "cellular": 21}
+	counts := map[string]int{"quickstart": 1000, "flat": 40000, "campus": 285, "wan": 1000, "planetlab": 490, "seattle": 99, "cellular": 21, "two-sites": 2000, "placed": 2033}
 	for name, src := range files(t) {
 		if !strings.HasPrefix(name, "..") {
 			continue
