@@ -142,6 +142,7 @@ func Run(ctx context.Context, conn *bus.Conn, c Config) error {
 	if t, ok := c.Pnode.(Teller); ok {
 		defer t.Tell(a.told)()
 	}
+	conn.Connected(a.connected)
 	if err := a.serve(); err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
@@ -156,6 +157,7 @@ func (a *agent) serve() error {
 	on := func(call string) string { return bus.SubjectOf(a.Name, call) }
 	return errors.Join(
 		bus.Subscribe(a.conn, bus.SubjectLead, a.led),
+		bus.Subscribe(a.conn, on("hail"), a.hailed),
 		bus.HandleStream(a.conn, on("apply"), a.apply),
 		bus.HandleStream(a.conn, on("remove"), a.remove),
 		bus.HandleStream(a.conn, on("observe"), a.observe),

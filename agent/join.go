@@ -256,6 +256,13 @@ func (a *agent) led(l bus.Lead, err error) {
 	}
 }
 
+// hailed hears that the coordinator knows too little of this agent.
+func (a *agent) hailed(l bus.Lead, err error) {
+	if err == nil && a.leader.minds(l) {
+		signal(a.again)
+	}
+}
+
 // connected hears that the connection is lost, or back.
 func (a *agent) connected(is bool) {
 	a.voice.off.Store(!is)

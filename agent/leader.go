@@ -21,8 +21,8 @@ type leader struct {
 	who      claim
 	kept     bool // who is journalled
 	joined   bool
-	takeOver bool     // whoever comes next may have the platforms of who
-	answered bus.Lead // whoever answered a hello last, welcoming or not
+	takeOver bool   // whoever comes next may have the platforms of who
+	answered *claim // of whoever answered a hello last, welcoming or not
 	heard    time.Time
 	changed  chan struct{} // closed when joined or who changes
 }
@@ -114,7 +114,14 @@ func (l *leader) hear(lead bus.Lead) bool {
 	case l.joined:
 		return true
 	}
-	return l.answered.Epoch == 0 && l.answered.Coordinator == "" || c != claim{l.answered.Coordinator, l.answered.Epoch}
+	return l.answered == nil || *l.answered != c
+}
+
+// minds tells whether one who calls this agent has not been superseded.
+func (l *leader) minds(lead bus.Lead) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.older(claim{lead.Coordinator, lead.Epoch})
 }
 
 // older tells whether somebody has superseded c, as far as is known. mu is
@@ -140,7 +147,7 @@ func (l *leader) join(lead bus.Lead) (anew bool, err error) {
 	}
 	anew = c != l.who || !l.kept
 	l.kept = l.kept && !anew
-	l.who, l.joined, l.takeOver, l.answered, l.heard = c, true, false, lead, time.Now()
+	l.who, l.joined, l.takeOver, l.answered, l.heard = c, true, false, &c, time.Now()
 	l.tell()
 	return anew, nil
 }
@@ -149,7 +156,7 @@ func (l *leader) join(lead bus.Lead) (anew bool, err error) {
 func (l *leader) part(lead bus.Lead) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.joined, l.answered = false, lead
+	l.joined, l.answered = false, &claim{lead.Coordinator, lead.Epoch}
 	l.tell()
 }
 

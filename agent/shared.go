@@ -80,7 +80,8 @@ func (a *agent) shared(ctx context.Context, name string) (*program.Shared, error
 	return fetch()
 }
 
-// fetch reads a part, and checks it against the digest at the end of its name.
+// fetch reads a part, and checks it: against the digest at the end of its
+// name, and whether it can be meant.
 func (a *agent) fetch(ctx context.Context, name string) (*program.Shared, error) {
 	objects, err := a.conn.Objects(ctx, bus.ProgramsStore)
 	if err != nil {
@@ -94,5 +95,9 @@ func (a *agent) fetch(ctx context.Context, name string) (*program.Shared, error)
 		return nil, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "fetch program " + name,
 			Cause: "what came has digest " + digest, Remedy: "run up again; if it happens again, the records of the coordinator are damaged"}
 	}
-	return program.DecodeShared(encoded)
+	s, err := program.DecodeShared(encoded)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Validate()
 }

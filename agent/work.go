@@ -75,8 +75,7 @@ func (a *agent) program(ctx context.Context, q *bus.Apply, encoded []byte) (*pro
 		return nil, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "apply program",
 			Cause: fmt.Sprintf("%q was announced to pnode %s, %q of pnode %s came", q.Name, a.Name, shared.Platform, own.Pnode)}
 	}
-	p := program.Join(shared, own)
-	return p, p.Validate()
+	return program.Fit(shared, own)
 }
 
 // match journals a program and has the platform match it.
