@@ -96,11 +96,16 @@ func (l *lab) addOverlay(underlay *space) {
 	l.spine.up(l, OverlayIndex)
 }
 
-// ensure is lab.ensure for both pnodes.
+// ensure is lab.ensure for both pnodes, with the conditions that they share.
 func (w *world) ensure() (writes int) {
 	w.Helper()
 	for k, l := range w.pnodes {
-		writes += l.ensure(w.program(k))
+		p := w.program(k)
+		if p.Links == nil {
+			writes += l.ensure(p)
+		} else {
+			writes += l.shape(p, p.Links)
+		}
 	}
 	return writes
 }
