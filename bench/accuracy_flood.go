@@ -82,7 +82,7 @@ func (a *accuracy) flood(ctx context.Context, platform string, c rateCase, vnode
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	sender := a.in.peer(ctx, platform, from, addr, []string{"udp-flood", "--count", fmt.Sprintf("%.0f", 1.1*c.bits), "--seconds", fmt.Sprint(seconds + 4)})
+	sender := peer(ctx, a.in.vnodes(platform), from, addr, []string{"udp-flood", "--count", fmt.Sprintf("%.0f", 1.1*c.bits), "--seconds", fmt.Sprint(seconds + 4)})
 	if err := sender.Start(); err != nil {
 		return 0, err
 	}
@@ -90,7 +90,7 @@ func (a *accuracy) flood(ctx context.Context, platform string, c rateCase, vnode
 		_ = sender.Cancel()
 		_ = sender.Wait() // its end is ours to cause: its status says nothing
 	}()
-	r, err := a.in.client(ctx, platform, to, addr, []string{"udp-count", "--seconds", fmt.Sprint(seconds)})
+	r, err := client(ctx, a.in.vnodes(platform), to, addr, []string{"udp-count", "--seconds", fmt.Sprint(seconds)})
 	if err != nil {
 		return 0, err
 	}

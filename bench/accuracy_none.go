@@ -56,7 +56,7 @@ func (a *accuracy) compareCase(ctx context.Context, table, name, reference strin
 				if (turn+run)%2 == 1 { // neither is always the first
 					who, value = theirs, &s.reference
 				}
-				r, err := a.in.measure(ctx, who.platform, who.pair, c)
+				r, err := measure(ctx, a.in.vnodes(who.platform), who.pair, c)
 				if err != nil {
 					return s, fmt.Errorf("%s, %s: %w", who.platform, c.name, err)
 				}

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	kerneltest.Main(m)
 }
 
 // TestProber probes the machine's own loopback address: by echo requests, and

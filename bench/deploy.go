@@ -115,7 +115,7 @@ func deployEdit(ctx context.Context, o Options, in *instance, r *deployRun) erro
 	if err := in.run(ctx, &target, "ps", to); err != nil {
 		return err
 	}
-	server := in.peer(ctx, "bench-deploy", to, address(target[0]), []string{"udp-echo"})
+	server := peer(ctx, in.vnodes("bench-deploy"), to, address(target[0]), []string{"udp-echo"})
 	if err := server.Start(); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func deployEdit(ctx context.Context, o Options, in *instance, r *deployRun) erro
 	probes := make(chan outcome, 1)
 	seconds := 3 + float64(editAdded)*0.004 // the edit takes less; what is over measures quiet
 	go func() {
-		p, err := in.client(ctx, "bench-deploy", from, address(target[0]), []string{"ping-every", "--seconds", fmt.Sprint(seconds)})
+		p, err := client(ctx, in.vnodes("bench-deploy"), from, address(target[0]), []string{"ping-every", "--seconds", fmt.Sprint(seconds)})
 		probes <- outcome{p, err}
 	}()
 	time.Sleep(300 * time.Millisecond)

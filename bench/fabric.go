@@ -1,12 +1,8 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -101,7 +97,7 @@ func traffic(ctx context.Context, o Options, in *instance) ([]Row, error) {
 				for turn := range fabrics {
 					k := (turn + run) % len(fabrics) // neither is always the first
 					f := fabrics[k]
-					r, err := in.measure(ctx, "bench-"+f, pairs[f][i], c)
+					r, err := measure(ctx, in.vnodes("bench-"+f), pairs[f][i], c)
 					if err != nil {
 						return nil, fmt.Errorf("%s, %s, %s: %w", f, pairs[f][i].name, c.name, err)
 					}
@@ -140,45 +136,6 @@ func pairsOf(ctx context.Context, in *instance, platform string, n int) ([]pair,
 func address(v api.Vnode) string {
 	a, _, _ := strings.Cut(v.Vifaces[0].Address, "/")
 	return a
-}
-
-// measure runs a server in one vnode and a client in the other.
-func (in *instance) measure(ctx context.Context, platform string, p pair, c trafficCase) (*PeerResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	server := in.peer(ctx, platform, p.to, p.addr, c.server)
-	if err := server.Start(); err != nil {
-		return nil, err
-	}
-	defer func() {
-		_ = server.Cancel()
-		_ = server.Wait() // its end is ours to cause: its status says nothing
-	}()
-	time.Sleep(400 * time.Millisecond) // the server is listening
-	return in.client(ctx, platform, p.from, p.addr, c.client)
-}
-
-// peer prepares a peer in a vnode.
-func (in *instance) peer(ctx context.Context, platform, vnode, addr string, args []string) *exec.Cmd {
-	return in.command(ctx, append([]string{"exec", "-p", platform, vnode, "--", in.exe, "bench", "peer", args[0], addr + ":5000",
-		"--path", filepath.Join(in.dir, "lent")}, args[1:]...)...)
-}
-
-// client runs a peer and reads the line of JSON that it prints behind its label.
-func (in *instance) client(ctx context.Context, platform, vnode, addr string, args []string) (*PeerResult, error) {
-	cmd := in.peer(ctx, platform, vnode, addr, args)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%w: %s%s", err, stderr.String(), stdout.String())
-	}
-	text := stdout.String()
-	start := strings.IndexByte(text, '{')
-	if start < 0 {
-		return nil, fmt.Errorf("no result in %q", text)
-	}
-	r := &PeerResult{}
-	return r, json.Unmarshal([]byte(text[start:]), r)
 }
 
 // arpCost has o.N vnodes each resolve a hundred others, and reads from the
