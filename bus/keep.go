@@ -7,18 +7,25 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 	"golang.org/x/sys/unix"
 
 	"myriad/program"
 )
 
-// keepTimeout bounds an operation whose context has no deadline.
-const keepTimeout = 10 * time.Second
+// Times of an operation on records. While the servers of a cluster choose a
+// leader, which takes them a few seconds after they lost one, it is tried
+// again.
+const (
+	keepTimeout  = 20 * time.Second // of an operation whose context has no deadline
+	ownPatience  = 2 * time.Second  // for the server in this process: it has nobody to wait for
+	keepAttempt  = 5 * time.Second
+	keepInterval = 100 * time.Millisecond // between attempts, at first
+)
 
-func (c *Conn) jetstream() (jetstream.JetStream, error) {
-	js, err := jetstream.New(c.nats, jetstream.WithDefaultTimeout(keepTimeout))
-	return js, kept("open records", err)
-}
+// copies is how many servers of a cluster keep a record, if nobody says
+// another number: one of them may fail.
+const copies = 3
 
 // reserve is what is left free on the disk of the records: what the server
 // writes beside them must not fail, as it does not recover from that.
@@ -34,220 +41,215 @@ func (c *Conn) room(op string, size int) error {
 	return &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: op, Cause: "the file system of " + c.dir + " is full", Remedy: "make room there"}
 }
 
-// Bucket keeps small records by key.
-type Bucket struct {
-	conn *Conn
-	name string
-	kv   jetstream.KeyValue
-}
-
-// Bucket opens the bucket of that name, and makes it if need be.
-func (c *Conn) Bucket(ctx context.Context, name string) (*Bucket, error) {
-	js, err := c.jetstream()
-	if err != nil {
-		return nil, err
+// try calls f until it succeeds, fails for what waiting does not mend, or the
+// time is over. f may so be called again after an attempt that did succeed,
+// but of which the answer was lost.
+func (c *Conn) try(ctx context.Context, op string, f func(context.Context) error) error {
+	patience := keepTimeout
+	if c.dir != "" {
+		patience = ownPatience
 	}
-	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, MaxValueSize: 1 << 20})
-	return &Bucket{c, name, kv}, kept("open records of "+name, err)
+	end := time.Now().Add(patience)
+	if d, ok := ctx.Deadline(); ok && (c.dir == "" || d.Before(end)) {
+		end = d
+	}
+	for wait := keepInterval; ; wait = min(2*wait, time.Second) {
+		attempt, cancel := context.WithTimeout(ctx, keepAttempt)
+		err := f(attempt)
+		cancel()
+		switch {
+		case ctx.Err() != nil && err != nil:
+			return c.kept(op, ctx.Err())
+		case !passing(err) || time.Now().Add(wait).After(end):
+			return c.kept(op, err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		case <-c.ctx.Done():
+			return c.kept(op, nats.ErrConnectionClosed)
+		}
+	}
 }
 
-// Put writes the record of a key. It is whole or not there after a crash.
-func (b *Bucket) Put(ctx context.Context, key string, value []byte) error {
-	op := "write record " + b.name + "/" + key
-	if err := b.conn.room(op, len(value)); err != nil {
+// passing tells whether waiting may mend what an attempt failed with.
+func passing(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case err == nil, errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return false
+	case errors.As(err, &api):
+		return api.Code == 503 || api.ErrorCode == codeInProcess
+	}
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrTimeout) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrDisconnected)
+}
+
+// Codes of the server's errors (its errors.json) that the client has no names
+// for.
+const (
+	codeNoPeers      jetstream.ErrorCode = 10005 // the cluster has not that many servers up
+	codeStorage      jetstream.ErrorCode = 10047 // nor enough room on them
+	codeNotClustered jetstream.ErrorCode = 10074
+	codeInProcess    jetstream.ErrorCode = 10158 // the same message is on its way already
+)
+
+// keep makes a stream of records as wanted, or as well as the servers can.
+// config gives its form for a number of copies.
+func (c *Conn) keep(ctx context.Context, op string, config func(copies int) jetstream.StreamConfig) (s jetstream.Stream, err error) {
+	js, err := jetstream.New(c.nats, jetstream.WithDefaultTimeout(keepAttempt))
+	if err != nil {
+		return nil, c.kept(op, err)
+	}
+	want := c.replicas
+	if want == 0 {
+		want = copies
+	}
+	since := time.Now()
+	err = c.try(ctx, op, func(ctx context.Context) error {
+		s, err = js.CreateOrUpdateStream(ctx, config(want))
+		if errors.Is(err, nats.ErrNoResponders) && time.Since(since) > ownPatience {
+			return jetstream.ErrJetStreamNotEnabled // nor is any server just starting
+		}
+		var api *jetstream.APIError
+		if want == 1 || !errors.As(err, &api) {
+			return err
+		}
+		switch api.ErrorCode {
+		case codeNotClustered:
+			s, err = js.CreateOrUpdateStream(ctx, config(1))
+		case codeNoPeers, codeStorage:
+			// What is kept in more places stays so. What is new is kept once, and
+			// more often when it is opened again and the servers are there.
+			if s, err = js.Stream(ctx, config(1).Name); errors.Is(err, jetstream.ErrStreamNotFound) && c.replicas == 0 {
+				s, err = js.CreateOrUpdateStream(ctx, config(1))
+				c.say("the servers of the bus cannot keep %s in %d places (%v); one is not safe against its loss", config(1).Name, want, api.Description)
+			}
+		}
 		return err
-	}
-	_, err := b.kv.Put(ctx, key, value)
-	return kept(op, err)
+	})
+	return s, err
 }
 
-// Get reads the record of a key.
-func (b *Bucket) Get(ctx context.Context, key string) ([]byte, error) {
-	e, err := b.kv.Get(ctx, key)
-	if err != nil {
-		return nil, kept("read record "+b.name+"/"+key, err)
+func (c *Conn) say(format string, args ...any) {
+	if c.logf != nil {
+		c.logf("bus: "+format, args...)
 	}
-	return e.Value(), nil
 }
 
-// GetRev reads the record of a key, and its revision.
-func (b *Bucket) GetRev(ctx context.Context, key string) ([]byte, uint64, error) {
-	e, err := b.kv.Get(ctx, key)
-	if err != nil {
-		return nil, 0, kept("read record "+b.name+"/"+key, err)
-	}
-	return e.Value(), e.Revision(), nil
-}
-
-// Create writes the record of a key that has none, and gives its revision.
-// One that is there is a program.Problem of KindConflict.
-func (b *Bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
-	op := "make record " + b.name + "/" + key
-	if err := b.conn.room(op, len(value)); err != nil {
+// write has a message kept, exactly once however often that takes to try, and
+// gives its place in the stream.
+func (c *Conn) write(ctx context.Context, op string, s jetstream.Stream, m *nats.Msg) (seq uint64, err error) {
+	if err := c.room(op, len(m.Data)); err != nil {
 		return 0, err
 	}
-	rev, err := b.kv.Create(ctx, key, value)
-	return rev, kept(op, err)
-}
-
-// Update writes the record of a key if its revision is rev still, and gives
-// the new one. If it is not, that is a program.Problem of KindConflict.
-func (b *Bucket) Update(ctx context.Context, key string, value []byte, rev uint64) (uint64, error) {
-	op := "change record " + b.name + "/" + key
-	if err := b.conn.room(op, len(value)); err != nil {
-		return 0, err
-	}
-	rev, err := b.kv.Update(ctx, key, value, rev)
-	return rev, kept(op, err)
-}
-
-// Delete removes the record of a key, and what was there before it.
-func (b *Bucket) Delete(ctx context.Context, key string) error {
-	op := "delete record " + b.name + "/" + key
-	if err := b.conn.room(op, 0); err != nil {
-		return err
-	}
-	return kept(op, b.kv.Purge(ctx, key))
-}
-
-// Keys lists the keys that have a record, in no order.
-func (b *Bucket) Keys(ctx context.Context) ([]string, error) {
-	keys, err := b.kv.Keys(ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
-		return nil, nil
-	}
-	return keys, kept("list records of "+b.name, err)
-}
-
-// Objects keeps large records by name.
-type Objects struct {
-	conn  *Conn
-	name  string
-	store jetstream.ObjectStore
-}
-
-// Objects opens the object store of that name, and makes it if need be.
-func (c *Conn) Objects(ctx context.Context, name string) (*Objects, error) {
-	js, err := c.jetstream()
+	js, err := jetstream.New(c.nats)
 	if err != nil {
-		return nil, err
+		return 0, c.kept(op, err)
 	}
-	store, err := js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: name})
-	return &Objects{c, name, store}, kept("open records of "+name, err)
-}
-
-// Put writes an object.
-func (o *Objects) Put(ctx context.Context, name string, value []byte) error {
-	op := "write record " + o.name + "/" + name
-	if err := o.conn.room(op, len(value)); err != nil {
+	id := nuid.Next()
+	if m.Header == nil {
+		m.Header = nats.Header{}
+	}
+	m.Header.Set(jetstream.MsgIDHeader, id)
+	tries := 0
+	err = c.try(ctx, op, func(ctx context.Context) error {
+		tries++
+		ack, err := js.PublishMsg(ctx, m)
+		if err == nil {
+			seq = ack.Sequence
+		} else if conflict(err) && tries > 1 {
+			// Perhaps with ourselves: the answer to an earlier attempt was lost.
+			last, e := s.GetLastMsgForSubject(ctx, m.Subject)
+			if e != nil || last.Header.Get(jetstream.MsgIDHeader) != id {
+				return err
+			}
+			seq, err = last.Sequence, nil
+		}
 		return err
-	}
-	_, err := o.store.PutBytes(ctx, name, value)
-	return kept(op, err)
+	})
+	return seq, err
 }
 
-// Get reads an object, and checks it against its digest.
-func (o *Objects) Get(ctx context.Context, name string) ([]byte, error) {
-	b, err := o.store.GetBytes(ctx, name)
-	return b, kept("read record "+o.name+"/"+name, err)
+// conflict tells whether somebody else was first.
+func conflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == codeWrongLast)
 }
 
-// Delete removes an object; one that is not there is no error.
-func (o *Objects) Delete(ctx context.Context, name string) error {
-	op := "delete record " + o.name + "/" + name
-	if err := o.conn.room(op, 0); err != nil {
-		return err
-	}
-	err := o.store.Delete(ctx, name)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil
-	}
-	return kept(op, err)
-}
-
-// Names lists the objects, in no order.
-func (o *Objects) Names(ctx context.Context) ([]string, error) {
-	infos, err := o.store.List(ctx)
-	if errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return nil, nil
-	}
-	var names []string
-	for _, i := range infos {
-		names = append(names, i.Name)
-	}
-	return names, kept("list records of "+o.name, err)
-}
+// codeWrongLast is another code for the same, of newer servers.
+const codeWrongLast jetstream.ErrorCode = 10164
 
 // Log keeps the last entries of a list that only grows at its end.
 type Log struct {
 	conn   *Conn
 	name   string
-	js     jetstream.JetStream
 	stream jetstream.Stream
 }
 
 // Log opens the log of that name, and makes it if need be. It keeps about the
 // given number of entries.
 func (c *Conn) Log(ctx context.Context, name string, entries int64) (*Log, error) {
-	js, err := c.jetstream()
-	if err != nil {
-		return nil, err
-	}
-	stream, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: name, Subjects: []string{Subject("log", name)},
-		MaxMsgs: entries, MaxBytes: 64 << 20, Discard: jetstream.DiscardOld,
+	s, err := c.keep(ctx, "open log "+name, func(copies int) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Subjects: []string{Subject("log", name)}, Replicas: copies,
+			MaxMsgs: entries, MaxBytes: 64 << 20, Discard: jetstream.DiscardOld,
+		}
 	})
-	return &Log{c, name, js, stream}, kept("open log "+name, err)
+	return &Log{c, name, s}, err
 }
 
 // Append adds an entry at the end.
 func (l *Log) Append(ctx context.Context, entry []byte) error {
-	op := "append to log " + l.name
-	if err := l.conn.room(op, len(entry)); err != nil {
-		return err
-	}
-	_, err := l.js.Publish(ctx, Subject("log", l.name), entry)
-	return kept(op, err)
+	_, err := l.conn.write(ctx, "append to log "+l.name, l.stream, &nats.Msg{Subject: Subject("log", l.name), Data: entry})
+	return err
 }
 
 // Read calls f with every entry that is kept, oldest first, until f says no.
 func (l *Log) Read(ctx context.Context, f func(entry []byte) bool) error {
-	info, err := l.stream.Info(ctx)
-	if err != nil {
-		return kept("read log "+l.name, err)
-	}
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-		m, err := l.stream.GetMsg(ctx, seq)
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			continue // it made room for newer ones meanwhile
-		case err != nil:
-			return kept("read log "+l.name, err)
-		case !f(m.Data):
+	op := "read log " + l.name
+	var state jetstream.StreamState
+	err := l.conn.try(ctx, op, func(ctx context.Context) error {
+		info, err := l.stream.Info(ctx)
+		if err == nil {
+			state = info.State
+		}
+		return err
+	})
+	for seq := state.FirstSeq; err == nil && seq <= state.LastSeq; seq++ {
+		var m *jetstream.RawStreamMsg
+		err = l.conn.try(ctx, op, func(ctx context.Context) (err error) {
+			m, err = l.stream.GetMsg(ctx, seq)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil // it made room for newer ones meanwhile
+			}
+			return err
+		})
+		if err == nil && m != nil && !f(m.Data) {
 			return nil
 		}
 	}
-	return nil
+	return err
 }
 
 // kept says what is wrong with the records.
-func kept(op string, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
+func (c *Conn) kept(op string, err error) error {
+	var p *program.Problem
+	if err == nil || errors.Is(err, context.Canceled) || errors.As(err, &p) {
 		return err
 	}
-	if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrObjectNotFound) {
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrObjectNotFound):
 		return &program.Problem{Kind: program.KindNotFound, Rack: -1, Op: op, Cause: "there is none"}
-	}
-	var api *jetstream.APIError
-	if errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+	case conflict(err):
 		return &program.Problem{Kind: program.KindConflict, Rack: -1, Op: op, Cause: "somebody else has written it"}
 	}
-	p := &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: op, Cause: err.Error(), Remedy: "if the disk of the state directory is at fault, mend it and restart the daemon"}
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) {
+	p = &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: op, Cause: err.Error(), Remedy: "if the disk of the state directory is at fault, mend it and restart the daemon"}
+	if c.dir == "" {
+		p.Remedy = "see that the servers of the bus run, most of them at least, with JetStream"
+	}
+	if passing(err) {
 		p.Cause = "the records do not answer"
 	}
 	return p
 }
-
-// objectStream is the name of the stream of an object store.
-func objectStream(name string) string { return "OBJ_" + name }
