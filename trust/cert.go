@@ -112,11 +112,17 @@ func sign(template *x509.Certificate, by *pair) (*pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
+	return signWith(template, key, by)
+}
+
+// signWith makes a certificate for a key.
+func signWith(template *x509.Certificate, key crypto.Signer, by *pair) (*pair, error) {
+	var err error
 	if template.SerialNumber, err = rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127)); err != nil {
 		return nil, fmt.Errorf("make a serial number: %w", err)
 	}
 	template.SerialNumber.Add(template.SerialNumber, big.NewInt(1)) // RFC 5280: positive
-	parent, signer := template, crypto.Signer(key)
+	parent, signer := template, key
 	if by != nil {
 		parent, signer = by.cert, by.key
 	}

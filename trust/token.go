@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
@@ -124,19 +125,28 @@ func (t Token) verify(chain []*x509.Certificate, now time.Time) error {
 	refuse := func(cause, remedy string) error {
 		return &program.Problem{Kind: program.KindPermission, Rack: -1, Op: "verify the server", Cause: cause, Remedy: remedy}
 	}
+	if len(chain) == 0 {
+		return refuse("it shows no certificate", "what answers at this address may be another server")
+	}
+	relay := relayProof(chain[0])
+	if relay != nil && !hmac.Equal(relay, proof(t.Secret, chain[0])) {
+		return refuse("it is a relay that has another join token", "give both the token that `myriad token` prints where the coordinator runs")
+	}
 	var ca *x509.Certificate
 	for _, c := range chain {
 		if sum := sha256.Sum256(c.Raw); bytes.Equal(sum[:], t.Pin[:]) {
 			ca = c
 		}
 	}
-	if ca == nil || len(chain) < 2 {
+	if relay != nil {
+		ca = chain[0] // it speaks for itself, with the secret
+	} else if ca == nil || len(chain) < 2 {
 		return refuse("it belongs to another authority than the one in the join token",
 			"if its authority was made anew, take the new token from `myriad token` there; if not, what answers at this address is another server")
 	}
 	for _, c := range []*x509.Certificate{ca, chain[0]} {
 		what := "its certificate"
-		if c == ca {
+		if c == ca && relay == nil {
 			what = "the certificate of its authority"
 		}
 		if ahead := c.NotBefore.Sub(now); ahead > 0 {
