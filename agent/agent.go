@@ -154,23 +154,21 @@ func Run(ctx context.Context, conn *bus.Conn, c Config) error {
 }
 
 func (a *agent) serve() error {
-	on := func(call string) string { return bus.SubjectOf(a.Name, call) }
-	return errors.Join(
-		bus.Subscribe(a.conn, bus.SubjectLead, a.led),
-		bus.Subscribe(a.conn, on("hail"), a.hailed),
-		bus.HandleStream(a.conn, on("apply"), a.apply),
-		bus.HandleStream(a.conn, on("remove"), a.remove),
-		bus.HandleStream(a.conn, on("observe"), a.observe),
-		bus.HandleStream(a.conn, on("exec"), a.exec),
-		bus.HandleStream(a.conn, on("probe"), a.probe),
-		bus.HandleStream(a.conn, on("shape"), a.shape),
-		bus.Handle(a.conn, on("links"), a.links),
-		bus.Handle(a.conn, on("counters"), func(_ context.Context, q bus.Platform) ([]program.Counter, error) {
-			return a.Pnode.Counters(q.Name)
-		}),
-		bus.Handle(a.conn, on("echo"), a.echo),
-		bus.Handle(a.conn, on("reach"), a.reach),
-	)
+	calls := bus.NewCalls(a.conn)
+	bus.OnStream(calls, "apply", a.apply)
+	bus.OnStream(calls, "remove", a.remove)
+	bus.OnStream(calls, "observe", a.observe)
+	bus.OnStream(calls, "exec", a.exec)
+	bus.OnStream(calls, "probe", a.probe)
+	bus.OnStream(calls, "shape", a.shape)
+	bus.On(calls, "links", a.links)
+	bus.On(calls, "counters", func(_ context.Context, q bus.Platform) ([]program.Counter, error) {
+		return a.Pnode.Counters(q.Name)
+	})
+	bus.On(calls, "echo", a.echo)
+	bus.On(calls, "reach", a.reach)
+	bus.On(calls, "hail", a.hail)
+	return errors.Join(bus.Subscribe(a.conn, bus.SubjectLead, a.led), calls.Subscribe(a.Name))
 }
 
 // leave says that the agent ends, if anybody hears it. Where nothing is

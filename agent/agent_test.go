@@ -126,9 +126,14 @@ func (s *site) open(t *testing.T, ctx context.Context, call, platform string) *b
 // share puts what pnodes share of a program where they find it.
 func (s *site) share(t *testing.T, p *program.Program) (name string) {
 	t.Helper()
+	return s.put(t, &program.Shared{Platform: p.Platform, Fabric: p.Fabric, Networks: p.Networks, Names: p.Names, Places: p.Remote, Links: p.Links})
+}
+
+func (s *site) put(t *testing.T, p *program.Shared) (name string) {
+	t.Helper()
 	objects, err := s.Objects(t.Context(), bus.ProgramsStore)
 	must(t, err)
-	encoded := program.EncodeShared(&program.Shared{Platform: p.Platform, Fabric: p.Fabric, Networks: p.Networks, Names: p.Names, Places: p.Remote, Links: p.Links})
+	encoded := program.EncodeShared(p)
 	name = fmt.Sprintf("%s/%x", p.Platform, sha256.Sum256(encoded))
 	must(t, objects.Put(t.Context(), name, encoded))
 	return name

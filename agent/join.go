@@ -256,11 +256,12 @@ func (a *agent) led(l bus.Lead, err error) {
 	}
 }
 
-// hailed hears that the coordinator knows too little of this agent.
-func (a *agent) hailed(l bus.Lead, err error) {
-	if err == nil && a.leader.minds(l) {
+// hail hears that the coordinator knows too little of this agent.
+func (a *agent) hail(_ context.Context, l bus.Lead) (bus.None, error) {
+	if a.leader.minds(l) {
 		signal(a.again)
 	}
+	return bus.None{}, nil
 }
 
 // connected hears that the connection is lost, or back.

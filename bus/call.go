@@ -61,7 +61,11 @@ func Request[Q, A any](ctx context.Context, c *Conn, subject string, q Q) (A, er
 // Handle answers requests on subject until c is closed. Each runs in a
 // goroutine of its own, with a context that ends with c.
 func Handle[Q, A any](c *Conn, subject string, f func(ctx context.Context, q Q) (A, error)) error {
-	return c.handle(subject, func(m *nats.Msg) {
+	return c.handle(subject, answerer(c, f))
+}
+
+func answerer[Q, A any](c *Conn, f func(ctx context.Context, q Q) (A, error)) func(*nats.Msg) {
+	return func(m *nats.Msg) {
 		var q Q
 		if err := Decode(m.Data, &q); err != nil {
 			c.answer(m, nil, err)
@@ -69,7 +73,7 @@ func Handle[Q, A any](c *Conn, subject string, f func(ctx context.Context, q Q) 
 		}
 		a, err := f(c.ctx, q)
 		c.answer(m, a, err)
-	})
+	}
 }
 
 // handle runs f for each message on subject, each in its own goroutine.

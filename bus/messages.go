@@ -21,7 +21,7 @@ const Protocol = 3
 //	bye      From           an agent ends in good order; its vnodes live on
 //	racks    Racks          racks of a platform have changed by themselves
 //	overload Overload       a pnode cannot keep what it promised, or can again
-//	<pnode>.hail    Lead     the coordinator wants a hello of this agent
+//	<pnode>.hail            Lead, answered by None: the coordinator wants a hello
 //	<pnode>.apply    stream Apply, then the bytes of a program.Own from the
 //	                        coordinator; Progress from the agent, the last with a
 //	                        Report. Anything more from the coordinator stops the work.

@@ -96,7 +96,11 @@ func Open[Q any](ctx context.Context, c *Conn, subject string, q Q) (*Stream, er
 // HandleStream answers streams on subject until c is closed. Each runs in a
 // goroutine of its own; its context ends when the caller goes away.
 func HandleStream[Q any](c *Conn, subject string, f func(ctx context.Context, q Q, s *Stream) error) error {
-	return c.handle(subject, func(m *nats.Msg) {
+	return c.handle(subject, streamer(c, f))
+}
+
+func streamer[Q any](c *Conn, f func(ctx context.Context, q Q, s *Stream) error) func(*nats.Msg) {
+	return func(m *nats.Msg) {
 		var o opening
 		var q Q
 		err := Decode(m.Data, &o)
@@ -116,7 +120,7 @@ func HandleStream[Q any](c *Conn, subject string, f func(ctx context.Context, q 
 		c.answer(m, s.own, nil)
 		c.run(func() { s.watch(false) })
 		s.finish(f(s.ctx, q, s))
-	})
+	}
 }
 
 func (c *Conn) newStream(ctx context.Context) (*Stream, error) {
