@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"myriad/program"
@@ -82,6 +83,10 @@ func (s *shaper) linkRule(r *topo.LinkRule) error {
 		s.matrixRule(sets, r.Matrix.Delay, nil)
 		return s.err
 	}
+	if len(r.Sites) > 0 {
+		s.siteRule(r)
+		return s.err
+	}
 	from, err := s.plan.rowsOf(r.From)
 	if err != nil {
 		return err
@@ -92,6 +97,37 @@ func (s *shaper) linkRule(r *topo.LinkRule) error {
 	}
 	s.rule(from, to, s.word(s.lower(r.Conditions)))
 	return s.err
+}
+
+// siteRule does what a rule says of the pairs between sites, by where vnodes
+// are now. Sites where nobody is have no pairs.
+func (s *shaper) siteRule(r *topo.LinkRule) {
+	w := s.word(s.lower(r.Conditions))
+	rows := make([][]rowRange, len(r.Sites))
+	for i, site := range r.Sites {
+		rows[i] = s.plan.rowsAt(site)
+	}
+	for i, from := range rows {
+		for j, to := range rows {
+			if (i != j || len(rows) == 1) && !(r.Oneway && i > j) && len(from) > 0 && len(to) > 0 {
+				s.rule(from, to, w)
+			}
+		}
+	}
+}
+
+// rowsAt gives the vnodes that are on pnodes of a site.
+func (p *Plan) rowsAt(site string) (rows []rowRange) {
+	number, ok := slices.BinarySearch(p.siteNames, site)
+	if !ok {
+		return nil
+	}
+	for i, pnode := range p.pnode {
+		if p.site[pnode] == uint16(number) {
+			rows = appendRow(rows, i)
+		}
+	}
+	return rows
 }
 
 // matrixRows gives the vnodes of each set of a matrix.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync"
 
 	"myriad/program"
 )
@@ -21,15 +22,24 @@ func (p *Plan) Program(pnode int) *program.Program {
 	return program.Join(p.Shared(), own)
 }
 
-// Shared gives what all pnodes of the platform have in common. Nothing in it
-// may be changed.
+// Shared gives what all pnodes of the platform have in common: always the
+// same value. Nothing in it may be changed.
 func (p *Plan) Shared() *program.Shared {
-	s := &program.Shared{Platform: p.platform, Fabric: p.fabric, Networks: p.networks, Names: p.ranges, Places: p.places, Links: p.links, Overlay: p.underlay()}
-	s.Sites, s.Ways = p.siteWays()
-	if len(p.places) > 0 {
-		s.MACs = p.givenMACs()
-	}
-	return s
+	p.sharing.once.Do(func() {
+		s := &p.sharing.value
+		*s = program.Shared{Platform: p.platform, Fabric: p.fabric, Networks: p.networks, Names: p.ranges, Places: p.places, Links: p.links, Overlay: p.underlay()}
+		s.Sites, s.Ways = p.siteWays()
+		if len(p.places) > 0 {
+			s.MACs = p.givenMACs()
+		}
+	})
+	return &p.sharing.value
+}
+
+// sharedOnce is what pnodes share, once somebody has asked for it.
+type sharedOnce struct {
+	once  sync.Once
+	value program.Shared
 }
 
 // givenMACs gives the vifaces whose MAC is given, by network and host.

@@ -175,24 +175,25 @@ func (m *maker) lowerMTUs() {
 	for i, n := range m.topo.Networks {
 		given[m.network[i]] = n.MTUGiven
 	}
-	most, narrow := m.mostMTU()
 	for i := range m.networks {
 		n := &m.networks[i]
 		if low := before[n.Name]; low != 0 && !given[i] && low < n.MTU {
-			m.asked[i], n.MTU = max(m.asked[i], n.MTU), low
+			m.asked[i], n.MTU = n.MTU, low
 		}
+		most, narrow := m.mostMTU(given[i])
 		if narrow < 0 || int(n.MTU) <= most {
 			continue
 		}
 		p := &m.pnodes[narrow]
 		op := fmt.Sprintf("give vnetwork %s an MTU of %d", n.Name, n.MTU)
 		cause := fmt.Sprintf("the way to pnode %s has %s, of which tunnels take %d", p.Name, mtuOf(p), m.overhead())
-		if n.MTU = uint16(max(most, 0)); most < minMTU {
+		switch {
+		case most < minMTU:
 			m.bad(op, cause, "use a way between the pnodes with an MTU of 1500 or more")
-		} else if given[i] && p.MTU != 0 {
+		case given[i]:
 			m.bad(op, cause, fmt.Sprintf("write mtu: %d, or raise the MTU of the network between the pnodes", most))
-		} else {
-			m.asked[i] = max(m.asked[i], m.topoMTU(i))
+		default:
+			m.asked[i], n.MTU = cmp.Or(m.asked[i], n.MTU), uint16(most)
 		}
 	}
 }
@@ -209,22 +210,19 @@ func mtuOf(p *Pnode) string {
 	return fmt.Sprintf("an MTU of %d", p.MTU)
 }
 
-// topoMTU is the MTU that the topology says of a network.
-func (m *maker) topoMTU(network int) uint16 {
-	return m.topo.Networks[slices.Index(m.network, network)].MTU
-}
-
 // mostMTU is the greatest MTU of a vnetwork that spans all pnodes, and which
-// pnode has it be so; -1 if there is but one.
-func (p *Plan) mostMTU() (most, narrow int) {
+// pnode has it be so; -1 if there is but one, or, where only those count that are
+// known, none.
+func (p *Plan) mostMTU(known bool) (most, narrow int) {
 	narrow = -1
 	if !p.several() {
 		return 0, narrow
 	}
 	for i := range p.pnodes {
-		mtu := int(cmp.Or(p.pnodes[i].MTU, ethernetMTU))
-		if p.pnodes[i].Name != "" && (narrow < 0 || mtu-p.overhead() < most) {
-			most, narrow = mtu-p.overhead(), i
+		n := &p.pnodes[i]
+		mtu := int(cmp.Or(n.MTU, ethernetMTU)) - p.overhead()
+		if n.Name != "" && (n.MTU != 0 || !known) && (narrow < 0 || mtu < most) {
+			most, narrow = mtu, i
 		}
 	}
 	return most, narrow
@@ -294,7 +292,7 @@ func (p *Plan) mtuNotes() []string {
 			names = append(names, n.Name)
 		}
 	}
-	most, narrow := p.mostMTU()
+	most, narrow := p.mostMTU(false)
 	if names == nil {
 		return nil
 	}

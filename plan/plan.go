@@ -79,6 +79,7 @@ type derived struct {
 	places  []program.PlaceRange // empty if there is one pnode
 	routes  []kindRoutes         // a row for each kind, if complete
 	byHosts hosts
+	sharing sharedOnce
 
 	siteNames []string // sorted
 	site      []uint16 // a row for each pnode: index into siteNames
