@@ -14,6 +14,7 @@ import (
 	"myriad/kernel/cgroup"
 	"myriad/kernel/netns"
 	"myriad/kernel/rtnl"
+	"myriad/program"
 )
 
 // Presence says whether the kernel has something.
@@ -65,6 +66,12 @@ var probes = []probe{
 		Remedy: "a newer kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF; or use fabric: bridge"}, tryBPF},
 	{Feature{Name: "fq qdisc", Since: "5.8", For: "holding packets until they are due, for all racks in one place",
 		Remedy: "modprobe sch_fq; else a wheel in each rack process holds them"}, inScratch(tryFQ)},
+	{Feature{Name: "VXLAN", Since: "3.12", For: "joining several pnodes",
+		Remedy: "modprobe vxlan, or a kernel with CONFIG_VXLAN; one pnode alone does without"}, inScratch(tryVXLAN)},
+	{Feature{Name: "VXLAN with a filter of VNIs", Since: "5.18", For: "several platforms at one UDP port of a pnode",
+		Remedy: "a newer kernel; else one platform at a time is joined to other pnodes, or each has a port of its own (overlay: {port: N})"}, inScratch(tryVNIFilter)},
+	{Feature{Name: "WireGuard", Since: "5.6", For: "encryption between pnodes",
+		Remedy: "modprobe wireguard, or a kernel with CONFIG_WIREGUARD; without encryption, nothing needs it"}, inScratch(tryWireGuard)},
 	{Feature{Name: "bpf_skb_set_tstamp", Since: "5.18", For: "telling fq when a packet is due",
 		Remedy: "a newer kernel; else a wheel in each rack process holds packets"}, tryTimestamp},
 	{Feature{Name: "packets with virtio-net headers", Since: "2.6.27", For: "holding packets by wheels, those of segmentation offload whole",
@@ -139,6 +146,34 @@ func tryMacvlan(c *rtnl.Conn) error {
 func tryBridge(c *rtnl.Conn) error {
 	var b rtnl.Batch
 	b.NewLink(&rtnl.Link{Name: "br", Kind: rtnl.Bridge})
+	return c.Do(&b)
+}
+
+func tryVXLAN(c *rtnl.Conn) error {
+	var b rtnl.Batch
+	b.NewLink(&rtnl.Link{Name: "ov", Kind: rtnl.VXLAN, VXLAN: &rtnl.VXLANLink{Port: program.VXLANPort, External: true}})
+	return c.Do(&b)
+}
+
+// tryVNIFilter looks at what became of the wish: a kernel that does not know
+// of it takes no notice.
+func tryVNIFilter(c *rtnl.Conn) error {
+	const index = 2
+	var b rtnl.Batch
+	b.NewLink(&rtnl.Link{Index: index, Name: "ov", Kind: rtnl.VXLAN, VXLAN: &rtnl.VXLANLink{Port: program.VXLANPort, External: true, VNIFilter: true}})
+	if err := c.Do(&b); err != nil {
+		return err
+	}
+	l, err := c.Link(index)
+	if err == nil && !l.VXLAN.VNIFilter {
+		err = unix.EOPNOTSUPP
+	}
+	return err
+}
+
+func tryWireGuard(c *rtnl.Conn) error {
+	var b rtnl.Batch
+	b.NewLink(&rtnl.Link{Name: "wg", Kind: rtnl.WireGuard})
 	return c.Do(&b)
 }
 

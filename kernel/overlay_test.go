@@ -127,7 +127,18 @@ func TestOverlay(t *testing.T) {
 					t.Errorf("asked again, m%d writes %d times", i, r.Writes)
 				}
 			}
-			for _, m := range all {
+			for i, m := range all {
+				got, err := m.Observe(t.Context(), "far")
+				if err != nil || got.Overlay == nil || got.Overlay.VNI != want[i].Overlay.VNI || got.Overlay.Port != want[i].Overlay.Port || got.Overlay.Kind != o.kind {
+					t.Errorf("observed: %+v, %v", got.Overlay, err)
+				}
+				if s, err := m.Status(t.Context(), "far"); err != nil || len(s.Problems) > 0 {
+					t.Errorf("status: %+v, %v", s, err)
+				}
+				inSpine(t, m.Pnode, "far", "ip link del ov || ip link del ov1")
+				if s, err := m.Status(t.Context(), "far"); err != nil || len(s.Problems) != 1 || !strings.Contains(s.Problems[0].Cause, "gone") {
+					t.Errorf("status without the device: %+v, %v", s, err)
+				}
 				if err := m.Remove(t.Context(), "far", nil); err != nil {
 					t.Error(err)
 				}

@@ -240,6 +240,7 @@ func (p *Pnode) Status(ctx context.Context, platform string) (*program.Report, e
 		out.Racks = append(out.Racks, p.rackStatus(ctx, racks[index], r))
 	}
 	slices.SortFunc(out.Racks, func(a, b program.RackReport) int { return cmp.Compare(a.Index, b.Index) })
+	out.Problems = p.overlayStatus(platform)
 	return out, nil
 }
 
@@ -290,7 +291,8 @@ func (p *Pnode) madeRacks(platform string) []uint32 {
 }
 
 // Observe reads a platform back from the kernel. A platform that is not there
-// is one without racks.
+// is one without racks. Of an overlay it gives what its devices say: not where
+// the others are.
 func (p *Pnode) Observe(ctx context.Context, platform string) (*program.Program, error) {
 	racks, err := p.Racks.Find(ctx, platform)
 	if err != nil {
@@ -306,5 +308,6 @@ func (p *Pnode) Observe(ctx context.Context, platform string) (*program.Program,
 		out.Racks = append(out.Racks, *have)
 	}
 	slices.SortFunc(out.Racks, func(a, b program.Rack) int { return cmp.Compare(a.Index, b.Index) })
-	return out, nil
+	out.Overlay, err = p.observeOverlay(platform)
+	return out, err
 }

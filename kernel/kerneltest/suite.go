@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) Pnode, o Options) {
 		t.Run(shape.Name, func(t *testing.T) {
 			t.Run("apply", func(t *testing.T) { testApply(t, open(t), shape) })
 			t.Run("states", func(t *testing.T) { testStates(t, open(t), shape) })
+			t.Run("overlay", func(t *testing.T) { testOverlay(t, open(t), shape) })
 			if shape.Fabric == program.FabricBridge {
 				t.Run("links", func(t *testing.T) { testLinksBridge(t, open(t), shape) })
 				return

@@ -72,6 +72,9 @@ func (m *Pnode) Apply(ctx context.Context, p *program.Program, progress func(up 
 		m.platforms[p.Platform] = have
 		m.writes++
 	}
+	if have.program != nil && !have.program.Overlay.Equal(p.Overlay) {
+		m.writes++
+	}
 	have.program = &program.Program{Platform: p.Platform, Pnode: p.Pnode, Number: p.Number, Fabric: p.Fabric, Networks: p.Networks,
 		Links: p.Links, Overlay: p.Overlay}
 	m.setLinks(have, p.Links)

@@ -10,6 +10,8 @@ const (
 	Macvlan = "macvlan"
 	Bridge  = "bridge"
 	VXLAN   = "vxlan"
+	// WireGuard links are given keys and peers by generic netlink.
+	WireGuard = "wireguard"
 )
 
 // Link describes a link to be made or changed. Zero fields are left to the
@@ -17,7 +19,7 @@ const (
 type Link struct {
 	Index  int32
 	Name   string
-	Kind   string // of a new link: Veth, Macvlan, Bridge, VXLAN
+	Kind   string // of a new link: Veth, Macvlan, Bridge, VXLAN, WireGuard
 	Peer   *Link  // the other end of a Veth
 	VXLAN  *VXLANLink
 	Parent int32    // the link below, in the namespace of the socket (Macvlan, in VEPA mode)
