@@ -91,8 +91,11 @@ type Config struct {
 	// pnode knows what its own path costs, and says so if that takes a moment.
 	// nil: the pnode knows, or goes without.
 	Calibrate func(ctx context.Context, say func(doing string)) error
-	Clock     func() time.Time                 // of this machine, as others are told; nil: time.Now
-	Logf      func(format string, args ...any) // nil: silent
+	// Joined is called when a coordinator has taken the pnode in that had not
+	// before. It may be nil.
+	Joined func(bus.Lead)
+	Clock  func() time.Time                 // of this machine, as others are told; nil: time.Now
+	Logf   func(format string, args ...any) // nil: silent
 }
 
 // agent is an agent at work.

@@ -246,6 +246,10 @@ func (a *agent) follow(w bus.Welcome) (refused *program.Problem, err error) {
 	clear(a.orders)
 	a.mu.Unlock()
 	a.complain(a.keepLeader())
+	a.Logf("agent %s: joined coordinator %s, epoch %d", a.Name, w.Coordinator, w.Epoch)
+	if a.Joined != nil {
+		a.Joined(w.Lead)
+	}
 	return nil, nil
 }
 
