@@ -4,9 +4,10 @@ import "fmt"
 
 // Options are common to every bench.
 type Options struct {
-	Exe  string // the myriad command under measurement
-	N    int    // scale
-	Runs int    // repetitions, each beside its own reference
+	Exe    string // the myriad command under measurement
+	N      int    // scale
+	Runs   int    // repetitions, each beside its own reference
+	Pnodes int    // of benches of several
 	// Say is told what goes on; nil is silence.
 	Say func(line string)
 }
