@@ -80,6 +80,8 @@ var probes = []probe{
 		Remedy: "allow real-time scheduling (CAP_SYS_NICE; with cgroup v1, cpu.rt_runtime_us); else wheels run as any other process, and later"}, tryFIFO},
 	{Feature{Name: "membarrier", Since: "4.3", For: "changing conditions again within a second",
 		Remedy: "a kernel with CONFIG_MEMBARRIER; else such a change waits until the one before is some time ago"}, tryMembarrier},
+	{Feature{Name: "settings of the machine", Since: "2.6.24", For: "neighbour tables and backlogs with room for thousands of vnodes",
+		Remedy: "on the machine itself: sysctl -w net.ipv4.neigh.default.gc_thresh1=1048576 net.ipv4.neigh.default.gc_thresh2=2097152 net.ipv4.neigh.default.gc_thresh3=4194304 net.core.netdev_max_backlog=65536; platforms of some hundred vnodes do without"}, trySysctls},
 	{Feature{Name: "cgroup v2", Since: "4.5", For: "finding and ending everything that is ours",
 		Remedy: "a v1 hierarchy serves, with a slower loop"}, tryCgroup},
 }
@@ -245,6 +247,8 @@ func tryMembarrier() error {
 	}
 	return nil
 }
+
+func trySysctls() error { return machineSysctls().atHome(func() error { return nil }) }
 
 func tryCgroup() error {
 	tree, err := cgroup.Find()

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"myriad/kernel/netns"
 	"myriad/program"
 )
 
@@ -39,12 +40,78 @@ var raised = map[string]int{
 type sysctls struct {
 	record string // file of the record, one for the machine
 	proc   string // /proc/sys, but in tests
+	others string // pattern of processes in whose network namespaces they may be; empty: none
 	raise  map[string]int
 }
 
-// machineSysctls are those of this machine.
+// machineSysctls are those of this machine. Only its first network namespace
+// shows them (net/core/sysctl_net_core.c, sysctl_core_net_init).
 func machineSysctls() *sysctls {
-	return &sysctls{record: "/run/myriad-sysctl.json", proc: "/proc/sys", raise: raised}
+	return &sysctls{record: "/run/myriad-sysctl.json", proc: "/proc/sys", others: "/proc/[0-9]*", raise: raised}
+}
+
+// errHidden says that no network namespace that this process may enter shows
+// the settings: they are another's to raise.
+var errHidden = errors.New("no network namespace that shows the settings of the machine can be entered")
+
+// atHome calls fn where the settings are to be seen: here; where the machine's
+// first process is; or, where that may not be looked at, where another is.
+func (s *sysctls) atHome(fn func() error) error {
+	if s.shown() {
+		return fn()
+	}
+	tried := map[netns.ID]bool{}
+	for _, path := range append([]string{"/proc/1"}, s.processes()...) {
+		path += "/ns/net"
+		id, err := netns.IDAt(path)
+		if err != nil || tried[id] {
+			continue // it may not be looked at, or has ended
+		}
+		tried[id] = true
+		if err := s.visit(path, fn); err != errHidden {
+			return err
+		}
+	}
+	return errHidden
+}
+
+// visit calls fn in the network namespace at a path, if the settings are there.
+func (s *sysctls) visit(path string, fn func() error) error {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return errHidden
+	}
+	defer unix.Close(ns)
+	entered := false
+	err = netns.Do(ns, func() error {
+		if entered = true; !s.shown() {
+			return errHidden
+		}
+		return fn()
+	})
+	if !entered {
+		return errHidden
+	}
+	return err
+}
+
+// shown says whether any of the settings are seen from here.
+func (s *sysctls) shown() bool {
+	for name := range s.raise {
+		if _, err := os.Stat(filepath.Join(s.proc, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// processes are those whose network namespaces may be looked into.
+func (s *sysctls) processes() []string {
+	if s.others == "" {
+		return nil
+	}
+	all, _ := filepath.Glob(s.others)
+	return all
 }
 
 // sysctlRecord is what the record says.
@@ -57,25 +124,33 @@ type sysctlRecord struct {
 // holder is known and the settings are high enough, and says how many it wrote.
 func (s *sysctls) hold(holder string) (writes int, err error) {
 	err = s.locked(func(r *sysctlRecord) error {
-		if !slices.Contains(r.Holders, holder) {
-			r.Holders = append(r.Holders, holder)
+		err := s.atHome(func() error { return s.raiseFor(r, holder, &writes) })
+		if err == errHidden {
+			return nil // as with settings that a container does not have; see Features
 		}
-		low, err := s.low(r)
-		if err != nil {
-			return err
-		}
-		if err := s.save(r); err != nil {
-			return err
-		}
-		for name, value := range low {
-			if err := s.write(name, strconv.Itoa(value)); err != nil {
-				return err
-			}
-			writes++
-		}
-		return nil
+		return err
 	})
 	return writes, err
+}
+
+func (s *sysctls) raiseFor(r *sysctlRecord, holder string, writes *int) error {
+	if !slices.Contains(r.Holders, holder) {
+		r.Holders = append(r.Holders, holder)
+	}
+	low, err := s.low(r)
+	if err != nil {
+		return err
+	}
+	if err := s.save(r); err != nil {
+		return err
+	}
+	for name, value := range low {
+		if err := s.write(name, strconv.Itoa(value)); err != nil {
+			return err
+		}
+		*writes++
+	}
+	return nil
 }
 
 // low gives the settings that must be raised, and notes what they were.
@@ -113,22 +188,30 @@ func (s *sysctls) release(gone func(holder string) bool) error {
 		if len(r.Holders) > 0 {
 			return s.save(r)
 		}
-		var problems []error
-		for name, was := range r.Was {
-			now, err := os.ReadFile(filepath.Join(s.proc, name))
-			if err == nil && strings.TrimSpace(string(now)) == strconv.Itoa(s.raise[name]) {
-				err = s.write(name, was)
+		if len(r.Was) > 0 {
+			if err := s.atHome(func() error { return s.restore(r) }); err != nil {
+				return err // the record stays: another sweep may succeed
 			}
-			problems = append(problems, err)
-		}
-		if err := errors.Join(problems...); err != nil {
-			return err // the record stays: another sweep may succeed
 		}
 		if err := os.Remove(s.record); !errors.Is(err, fs.ErrNotExist) { // somebody was faster
 			return err
 		}
 		return nil
 	})
+}
+
+// restore writes back what settings were, but for those that somebody else
+// changed meanwhile.
+func (s *sysctls) restore(r *sysctlRecord) error {
+	var problems []error
+	for name, was := range r.Was {
+		now, err := os.ReadFile(filepath.Join(s.proc, name))
+		if err == nil && strings.TrimSpace(string(now)) == strconv.Itoa(s.raise[name]) {
+			err = s.write(name, was)
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }
 
 // holders lists who holds the settings raised.
