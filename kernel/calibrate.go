@@ -41,8 +41,16 @@ const calibrationKinds = 3
 // Calibrate measures what the way through this machine costs by itself: in a
 // platform of two vnodes that is made for it as any other, outside of the file
 // system and of all others, and is gone afterwards, however it ends.
-func Calibrate(ctx context.Context, o CalibrateOptions) (*program.Calibration, error) {
-	c, err := calibrate(ctx, o)
+//
+// On a machine, one does so at a time: who waits for another gets what that one
+// has measured.
+func Calibrate(ctx context.Context, o CalibrateOptions) (c *program.Calibration, err error) {
+	if o.Holder == "" {
+		o.Holder, _, err = Holder()
+	}
+	if err == nil {
+		c, err = inTurn(ctx, calibrationTurn, o.Holder, func() (*program.Calibration, error) { return calibrate(ctx, o) })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("calibrate: %w", err)
 	}
@@ -50,11 +58,6 @@ func Calibrate(ctx context.Context, o CalibrateOptions) (*program.Calibration, e
 }
 
 func calibrate(ctx context.Context, o CalibrateOptions) (c *program.Calibration, err error) {
-	if o.Holder == "" {
-		if o.Holder, _, err = Holder(); err != nil {
-			return nil, err
-		}
-	}
 	if o.Rounds <= 0 {
 		o.Rounds = calibrationRounds
 	}

@@ -28,15 +28,24 @@ func LoadCalibration(dir string) *program.Calibration {
 		return nil
 	}
 	var c program.Calibration
-	if json.Unmarshal(data, &c) != nil || c.Boot == "" || c.Boot != bootID() || c.Kernel != KernelVersion() || c.Holder != kind {
+	if json.Unmarshal(data, &c) != nil || c.Holder != kind || !current(&c) {
 		return nil
+	}
+	return &c
+}
+
+// current says whether a calibration that was read is one of this boot and
+// kernel, and can be.
+func current(c *program.Calibration) bool {
+	if c.Boot == "" || c.Boot != bootID() || c.Kernel != KernelVersion() {
+		return false
 	}
 	for _, d := range []time.Duration{c.RTT, c.Hold, c.End, c.TimerP50, c.TimerP99} {
 		if d < 0 || d > time.Minute {
-			return nil // nobody measured that
+			return false // nobody measured that
 		}
 	}
-	return &c
+	return true
 }
 
 // StoreCalibration keeps a calibration in a directory. Whoever loads it at the

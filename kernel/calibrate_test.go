@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,5 +130,70 @@ func TestCalibrationFile(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the directory has %v, %v", entries, err)
+	}
+}
+
+// TestInTurn: of those who calibrate at the same time, one measures; who comes
+// later measures again, and so does who waited for one that failed.
+func TestInTurn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "turn")
+	var busy, measured atomic.Int32
+	measure := func(fail bool) func() (*program.Calibration, error) {
+		return func() (*program.Calibration, error) {
+			if busy.Add(1) != 1 {
+				t.Error("two measure at once")
+			}
+			defer busy.Add(-1)
+			time.Sleep(50 * time.Millisecond)
+			if fail {
+				return nil, errors.New("failed")
+			}
+			return &program.Calibration{Holder: "x", Kernel: KernelVersion(), Boot: bootID(), RTT: time.Duration(measured.Add(1)), When: time.Now().UTC()}, nil
+		}
+	}
+	together := func(n int) {
+		var wait sync.WaitGroup
+		for range n {
+			wait.Go(func() {
+				if c, err := inTurn(t.Context(), path, "x", measure(false)); err != nil || c.RTT == 0 {
+					t.Errorf("%+v, %v", c, err)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	together(8)
+	if n := measured.Load(); n != 1 {
+		t.Errorf("%d of 8 measured, want 1", n)
+	}
+	together(1)
+	if n := measured.Load(); n != 2 {
+		t.Errorf("%d measured, want another", n)
+	}
+	failed := make(chan error)
+	go func() {
+		_, err := inTurn(t.Context(), path, "x", measure(true))
+		failed <- err
+	}()
+	for busy.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	together(3)
+	if err := <-failed; err == nil || measured.Load() != 3 {
+		t.Errorf("after one that failed (%v), %d measured", err, measured.Load()-2)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := inTurn(ctx, path, "x", func() (*program.Calibration, error) {
+		cancel()
+		if _, err := inTurn(ctx, path, "x", measure(false)); !errors.Is(err, context.Canceled) {
+			t.Errorf("who gives up waits on: %v", err)
+		}
+		return nil, ctx.Err()
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file stays")
 	}
 }
