@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "client" {
 		clientMain(os.Args[2])
 	}
+	if len(os.Args) == 5 && os.Args[1] == "wander" {
+		wanderMain(os.Args[2], os.Args[3], os.Args[4])
+	}
 	kerneltest.Main(m)
 }
 
