@@ -38,7 +38,8 @@ import (
 type Version struct {
 	Version string `json:"version"`
 	Pid     int    `json:"pid"`
-	Auto    bool   `json:"auto"` // started by up; ends with its last platform
+	Auto    bool   `json:"auto"`          // started by up; ends with its last platform
+	Bus     string `json:"bus,omitempty"` // URL at which agents join; empty: nowhere
 }
 
 // UpRequest asks that a platform be as its file says.

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -19,12 +19,13 @@ import (
 	"myriad/bus"
 	"myriad/coord"
 	"myriad/kernel"
-	"myriad/program"
 	"myriad/store"
+	"myriad/trust"
 	"myriad/web"
 )
 
-// Config is what a daemon must know. RunDir, StateDir and Pnode are required.
+// Config is what a daemon must know. RunDir and StateDir are required, and
+// Pnode unless NoAgent is set.
 type Config struct {
 	RunDir   string
 	StateDir string
@@ -35,19 +36,27 @@ type Config struct {
 	Calibrate func(ctx context.Context, say func(doing string)) error
 	Name      string // of this machine; empty: its host name
 	Version   string
-	Auto      bool                             // it ends a moment after its last platform
-	Ready     func()                           // called when it answers; may be nil
-	Logf      func(format string, args ...any) // nil: silent
+	Auto      bool // it ends a moment after its last platform
+
+	// Listen and LeafListen are where agents and relays of other machines join,
+	// as in bus.ServerOptions; the authority in StateDir vouches for it.
+	Listen     string
+	LeafListen string
+	Join       *bus.Remote // a bus elsewhere, instead of one's own; nil: one's own
+	NoAgent    bool        // this machine carries no vnodes
+	Site       string      // where this machine is
+	Address    netip.Addr  // by which tunnels of other pnodes reach it; invalid: found out
+	VNIBase    uint8       // see coord.Config
+	TakeOver   bool        // see agent.Config
+
+	Ready func()                           // called when it answers; may be nil
+	Logf  func(format string, args ...any) // nil: silent
 }
 
 var _ agent.Pnode = (*kernel.Pnode)(nil)
 
 // Socket is where the daemon of a run directory answers.
 func Socket(runDir string) string { return filepath.Join(runDir, "api.sock") }
-
-// gcPercent trades time for memory: what the daemon holds is small beside the
-// garbage of one up of 40,000 vnodes, and that is returned at its end.
-const gcPercent = 50
 
 // farewell is how long answers may take that are under way at the end.
 const farewell = 2 * time.Second
@@ -56,62 +65,27 @@ const farewell = 2 * time.Second
 // is not needed any more. Vnodes live on. A removal under way is finished
 // first.
 func Run(ctx context.Context, c Config) error {
-	if err := c.validate(); err != nil {
+	if c.Pnode == nil && !c.NoAgent {
+		return errors.New("run daemon: needs a pnode, or no agent")
+	}
+	m := machine{RunDir: c.RunDir, StateDir: c.StateDir, Name: c.Name, Logf: c.Logf}
+	if err := m.claim(ctx, Holder{Role: RoleDaemon}); err != nil {
 		return err
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
-	who := Holder{Role: RoleDaemon}
-	if err := checkFiles(); err != nil {
+	defer m.release()
+	c.Name, c.Logf = m.Name, m.Logf
+	d := &daemon{Config: c}
+	if err := d.openBus(); err != nil {
 		return err
 	}
-	run, err := claimRun(ctx, c.RunDir, who)
-	if err != nil {
-		return err
-	}
-	defer run.release()
-	state, err := claimState(c.StateDir, who)
-	if err != nil {
-		return err
-	}
-	defer state.release()
-	server, err := bus.NewServer(bus.ServerOptions{Dir: filepath.Join(c.StateDir, "records"), Logf: c.Logf})
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	d := &daemon{Config: c, server: server}
+	defer d.closeBus()
 	return d.run(ctx)
 }
-
-func (c *Config) validate() error {
-	if c.RunDir == "" || c.StateDir == "" || c.Pnode == nil {
-		return errors.New("run daemon: needs a run directory, a state directory and a pnode")
-	}
-	if n := len(Socket(c.RunDir)); n > MaxSocketPath {
-		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "listen in " + c.RunDir,
-			Cause: fmt.Sprintf("the path of the socket has %d bytes, and Linux takes %d", n, MaxSocketPath), Remedy: "choose a shorter --run-dir"}
-	}
-	if c.Name == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return fmt.Errorf("find the name of this machine: %w", err)
-		}
-		c.Name = name
-	}
-	if c.Logf == nil {
-		c.Logf = func(string, ...any) {}
-	}
-	return nil
-}
-
-// MaxSocketPath is how many bytes the path of a socket can have: what a socket
-// address holds, less the zero at its end (unix(7)).
-const MaxSocketPath = 107
 
 // daemon is a daemon at work.
 type daemon struct {
 	Config
-	server *bus.Server
+	server *bus.Server // nil: the bus is elsewhere
 	usage  usage
 }
 
@@ -120,17 +94,14 @@ type daemon struct {
 func (d *daemon) run(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
-
-	agentConn, err := d.server.Connect("agent")
-	if err != nil {
-		return err
+	if !d.NoAgent {
+		agentEnds, err := d.startAgent(ctx, end)
+		if err != nil {
+			return err
+		}
+		defer agentEnds()
 	}
-	agentEnds := d.start(end, func(ctx context.Context) error {
-		return agent.Run(ctx, agentConn, agent.Config{Name: d.Name, RunDir: d.RunDir, Version: d.Version, Pnode: d.Pnode, Racks: d.Racks, Calibrate: d.Calibrate, Logf: d.Logf})
-	})
-	defer agentEnds()
-
-	conn, err := d.server.Connect("coordinator")
+	conn, err := d.connect(ctx, "coordinator")
 	if err != nil {
 		return err
 	}
@@ -141,9 +112,11 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	c := coord.New(coord.Config{Conn: conn, Store: records, Logf: d.Logf})
 	coordinatorEnds := d.start(end, c.Run)
-	if err := c.AwaitPnode(ctx, d.Name); err != nil {
-		coordinatorEnds()
-		return err
+	if !d.NoAgent {
+		if err := c.AwaitPnode(ctx, d.Name); err != nil {
+			coordinatorEnds()
+			return err
+		}
 	}
 	webCloses, webEnds, err := d.serve(c, end)
 	if err != nil {
@@ -153,22 +126,59 @@ func (d *daemon) run(ctx context.Context) error {
 	if d.Ready != nil {
 		d.Ready()
 	}
-	var auto sync.WaitGroup
+	var aside sync.WaitGroup
+	aside.Go(func() { d.followSecret(ctx) })
 	if d.Auto {
-		auto.Go(func() {
+		aside.Go(func() {
 			d.usage.awaitUnused(ctx, c.AwaitEmpty)
 			end(errEnded)
 		})
 	}
 	<-ctx.Done()
 	webCloses()
-	auto.Wait()
+	aside.Wait()
 	coordinatorEnds()
 	webEnds()
 	if cause := context.Cause(ctx); !errors.Is(cause, errEnded) && !errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	return nil
+}
+
+// startAgent starts the agent of this machine.
+func (d *daemon) startAgent(ctx context.Context, end context.CancelCauseFunc) (stop func(), err error) {
+	identity, err := trust.Identity(filepath.Join(d.StateDir, "machine"))
+	if err != nil {
+		return nil, err
+	}
+	conn, err := d.connect(ctx, d.Name)
+	if err != nil {
+		return nil, err
+	}
+	c := agent.Config{Name: d.Name, Machine: identity, Site: d.Site, RunDir: d.RunDir, Version: d.Version,
+		Pnode: d.Pnode, Racks: d.Racks, Calibrate: d.Calibrate, TakeOver: d.TakeOver, Logf: d.Logf}
+	if at := d.underlay(conn); at != nil {
+		c.Address = at.find
+	}
+	return d.start(end, func(ctx context.Context) error { return agent.Run(ctx, conn, c) }), nil
+}
+
+// underlay is how others reach this machine; nil if there are no others.
+func (d *daemon) underlay(conn *bus.Conn) *underlay {
+	at := &underlay{fixed: d.Address, logf: d.Logf}
+	switch {
+	case at.fixed.IsValid():
+	case d.Join != nil:
+		at.near = conn.LocalAddr
+	case !d.listens():
+		return nil
+	default:
+		// Where it listens at one address, others come by that.
+		if at.fixed = hostAddress(d.Listen); !at.fixed.IsValid() {
+			at.fixed = hostAddress(d.LeafListen)
+		}
+	}
+	return at
 }
 
 // errEnded is the cause of an end that was wanted.
@@ -200,7 +210,7 @@ func (d *daemon) serve(c *coord.Coordinator, end context.CancelCauseFunc) (shut,
 	}
 	handler := web.New(web.Config{
 		Coordinator: c,
-		Version:     api.Version{Version: d.Version, Pid: os.Getpid(), Auto: d.Auto},
+		Version:     api.Version{Version: d.Version, Pid: os.Getpid(), Auto: d.Auto, Bus: d.busURL()},
 		Shutdown:    func() { end(errEnded) },
 		Logf:        d.Logf,
 	})

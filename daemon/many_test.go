@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -49,7 +50,8 @@ func TestManyPnodes(t *testing.T) {
 	dirs := make([]string, pnodes)
 	start := func(i int) (stop func()) {
 		return part(func(ctx context.Context) error {
-			return agent.Run(ctx, connect("agent"), agent.Config{Name: fmt.Sprintf("p%d.site.org", i), RunDir: dirs[i], Pnode: kernels[i], Racks: echoRacks{}, Logf: t.Logf})
+			return agent.Run(ctx, connect("agent"), agent.Config{Name: fmt.Sprintf("p%d.site.org", i), Machine: fmt.Sprint(i), RunDir: dirs[i], Pnode: kernels[i], Racks: echoRacks{},
+				Address: func() (netip.Addr, uint16) { return netip.AddrFrom4([4]byte{10, 9, 0, byte(i + 1)}), 1500 }, Logf: t.Logf})
 		})
 	}
 	stops := make([]func(), pnodes)
