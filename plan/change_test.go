@@ -121,7 +121,18 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s: %v", file, err)
 			continue
 		}
-		p := mustPlan(t, to)
+		pnodes := atSites(named("p1", "p2", "p3"), "paris", "lyon")
+		for i := range pnodes {
+			pnodes[i].Key[0] = 1
+		}
+		if len(to.Placement.At)+len(to.Placement.Apart) == 0 {
+			pnodes = pnodes[:1]
+		}
+		p, err := Make(to, pnodes, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
 		if err := p.Links().Validate(); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}

@@ -20,11 +20,12 @@ var update = flag.Bool("update", false, "write what comes out into testdata")
 // TestStories plans the topologies of testdata and compares what comes out as
 // text. A story is an archive of
 //
-//	pnodes              a line each: name CPUs GiB; left out: one pnode
+//	pnodes, 2-pnodes …  a line each: name CPUs GiB files namespaces pids, and perhaps a site; left out: one pnode
 //	options             racks of N; may be left out
 //	1-NAME.yaml, …      topologies, each planned with the one before as previous
 //	1-NAME.programs, …  what comes out, or 1-NAME.errors
 //	1-NAME.forecast, …  only where the story has such a file
+//	1-NAME.where, …     instead of programs: which vnodes are on which pnode, and why
 func TestStories(t *testing.T) {
 	stories, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(stories) == 0 {
@@ -61,7 +62,7 @@ func tell(t *testing.T, story *txtar.Archive) *txtar.Archive {
 	for _, f := range story.Files {
 		name, isTopology := strings.CutSuffix(f.Name, ".yaml")
 		switch {
-		case f.Name == "pnodes":
+		case strings.HasSuffix(f.Name, "pnodes"):
 			pnodes = readPnodes(t, f.Data)
 		case f.Name == "options":
 			if _, err := fmt.Sscanf(string(f.Data), "racks of %d", &options.RackVnodes); err != nil {
@@ -84,7 +85,11 @@ func tell(t *testing.T, story *txtar.Archive) *txtar.Archive {
 			continue
 		}
 		mustBeSound(t, p)
-		out.Files = append(out.Files, txtar.File{Name: name + ".programs", Data: []byte(programs(p))})
+		if has[name+".where"] {
+			out.Files = append(out.Files, txtar.File{Name: name + ".where", Data: []byte(where(p))})
+		} else {
+			out.Files = append(out.Files, txtar.File{Name: name + ".programs", Data: []byte(programs(p))})
+		}
 		if has[name+".forecast"] {
 			out.Files = append(out.Files, txtar.File{Name: name + ".forecast", Data: []byte(p.Forecast().String())})
 		}
@@ -97,7 +102,7 @@ func readPnodes(t *testing.T, data []byte) []Pnode {
 	var out []Pnode
 	for line := range strings.Lines(string(data)) {
 		var p Pnode
-		if _, err := fmt.Sscan(line, &p.Name, &p.CPUs, &p.Memory, &p.Files, &p.Namespaces, &p.Pids); err != nil {
+		if n, err := fmt.Sscan(line, &p.Name, &p.CPUs, &p.Memory, &p.Files, &p.Namespaces, &p.Pids, &p.Site); n < 6 {
 			t.Fatalf("%q: %v", line, err)
 		}
 		p.Memory <<= 30
@@ -105,6 +110,18 @@ func readPnodes(t *testing.T, data []byte) []Pnode {
 		out = append(out, p)
 	}
 	return out
+}
+
+// where says which vnodes are on which pnode, and why.
+func where(p *Plan) string {
+	var b strings.Builder
+	for i, n := range p.Pnodes() {
+		if n.Name != "" {
+			fmt.Fprintf(&b, "%s %s\n", n.Name, p.on(i))
+		}
+	}
+	b.WriteString(p.Explain().String())
+	return b.String()
 }
 
 // programs is the text of all programs of a plan.

@@ -9,48 +9,148 @@ import (
 func (m *maker) place() {
 	n := m.names.len()
 	m.pnode, m.rack, m.slot = make([]uint32, n), make([]uint32, n), make([]uint16, n)
-	kept, fresh := m.keepPlaces()
-	held := make([]int, len(m.pnodes))
-	for _, i := range kept {
-		held[m.pnode[i]]++
+	z := newPlacer(m)
+	if z.bind(); len(m.problems) == 0 {
+		z.keep()
+		z.placeUnits()
+		z.deal()
+		z.complain()
 	}
-	// Whoever is furthest from its share gets most of what is new.
-	missing := shares(m.weights(), n)
-	for p := range missing {
-		missing[p] = max(0, missing[p]-held[p])
+	if m.stop = len(m.problems) > 0; m.stop {
+		return
 	}
-	for p, count := range shares(missing, len(fresh)) {
-		m.fill(p, kept[:held[p]], fresh[:count])
-		kept, fresh = kept[held[p]:], fresh[count:]
+	z.fillRacks()
+	m.why = z.reasons()
+}
+
+// rule is why a vnode is where it is.
+type rule uint8
+
+// The rules; ruleNames are what they are called.
+const (
+	ruleKept rule = iota
+	ruleAt
+	ruleTogether
+	ruleApart
+	ruleShare
+	rulePack
+	ruleLinks
+	ruleMore
+	rules
+)
+
+var ruleNames = [rules]string{"were there before", "where placement.at says", "together", "apart", "its share", "packed", "its share, by links", "more than its share"}
+
+// nowhere is the pnode of a vnode that has none.
+const nowhere = -1
+
+// placer finds a pnode for every vnode: greedily, those that have the least
+// choice first. What was placed before stays where it is as long as the rules
+// allow. Vnodes that the topology has together, or apart from others, are units
+// and placed one by one; all others are dealt out in bulk.
+type placer struct {
+	*maker
+	at     []int32 // a row for each vnode: its pnode, or nowhere
+	stays  []bool  // it keeps its rack and slot
+	why    []rule
+	load   []load // by pnode
+	most   []load // by pnode: what it may carry; rules of the topology
+	enough []load // by pnode: up to what pack fills it
+	costs  []load // by kind
+	extra  []uint64
+	weight []int
+
+	choices  []choice // the first is of all pnodes
+	choiceOf []uint32 // a row for each vnode; nil: all are of the first
+	meets    map[[2]uint32]uint32
+	units    []unit
+	unitOf   []int32 // a row for each vnode: index into units, or -1; nil: there are none
+	apart    []apart
+	lost     []int // rows for which there is no place
+
+	line    []uint32 // the order in which vnodes are dealt; nil: by row
+	gap     []uint64 // by place in line: how far it is from what is before
+	movable [][]int  // by pnode: rows that may have to go elsewhere, last first
+	evicted []int    // rows that did
+}
+
+// load is what vnodes take of a pnode.
+type load struct {
+	vnodes, vifaces int
+	memory          uint64
+}
+
+func (l *load) add(m load, times int) {
+	l.vnodes += times * m.vnodes
+	l.vifaces += times * m.vifaces
+	l.memory += uint64(times) * m.memory
+}
+
+// choice is a set of pnodes that some vnodes may be on.
+type choice struct {
+	pnodes []int // by number
+	has    []bool
+	says   string // why not all
+}
+
+// unit is vnodes that go to one pnode.
+type unit struct {
+	rows   []int
+	apart  []int // indexes into placer.apart
+	choice uint32
+	load   load
+}
+
+// apart is a set of units that are on different pnodes.
+type apart struct {
+	units []int
+	at    map[int32]int // by pnode: which unit is there
+}
+
+func newPlacer(m *maker) *placer {
+	n := m.names.len()
+	z := &placer{maker: m, at: make([]int32, n), stays: make([]bool, n), why: make([]rule, n), weight: m.weights(), meets: map[[2]uint32]uint32{}}
+	for i := range z.at {
+		z.at[i] = nowhere
+	}
+	all := choice{has: make([]bool, len(m.pnodes))}
+	for i := range m.pnodes {
+		if m.pnodes[i].Name != "" {
+			all.pnodes, all.has[i] = append(all.pnodes, i), true
+		}
+	}
+	z.choices = []choice{all}
+	z.measure()
+	return z
+}
+
+// fillRacks gives vnodes that are new on their pnodes racks and slots.
+func (z *placer) fillRacks() {
+	kept, fresh := make([][]int, len(z.pnodes)), make([][]int, len(z.pnodes))
+	for k := range z.at {
+		i := z.row(k)
+		p := z.at[i]
+		z.pnode[i] = uint32(p)
+		if z.stays[i] {
+			old := z.was[i]
+			z.rack[i], z.slot[i] = z.previous.rack[old], z.previous.slot[old]
+			kept[p] = append(kept[p], i)
+		} else {
+			fresh[p] = append(fresh[p], i)
+		}
+	}
+	for p := range kept {
+		slices.SortFunc(kept[p], z.comparePlaces)
+		z.fill(p, kept[p], fresh[p])
 	}
 }
 
-// keepPlaces gives back the places of vnodes that had one which is still
-// there. It returns the vnodes that have a place, by place, and the others by
-// name.
-func (m *maker) keepPlaces() (kept, fresh []int) {
-	var moved []int // number of each of the previous pnodes now, or -1
-	if m.previous != nil {
-		for i, p := range m.previous.pnodes {
-			if i < len(m.pnodes) && p.Name != "" && m.pnodes[i].Name == p.Name {
-				moved = append(moved, i)
-			} else {
-				moved = append(moved, -1)
-			}
-		}
+// row gives the vnode that is dealt at a place of the line.
+func (z *placer) row(k int) int {
+	if z.line == nil {
+		return k
 	}
-	for i := range m.pnode {
-		old := m.previously(i)
-		if old < 0 || moved[m.previous.pnode[old]] < 0 || int(m.previous.slot[old]) >= m.rackVnodes {
-			fresh = append(fresh, i)
-			continue
-		}
-		m.pnode[i] = uint32(moved[m.previous.pnode[old]])
-		m.rack[i], m.slot[i] = m.previous.rack[old], m.previous.slot[old]
-		kept = append(kept, i)
-	}
-	slices.SortFunc(kept, m.comparePlaces)
-	return kept, fresh
+	return int(z.line[k])
 }
 
 func (p *Plan) comparePlaces(i, j int) int {

@@ -81,6 +81,7 @@ type derived struct {
 	byHosts hosts
 	sharing sharedOnce
 
+	why       Reasons  // of a plan that was made here
 	siteNames []string // sorted
 	site      []uint16 // a row for each pnode: index into siteNames
 }
@@ -186,8 +187,8 @@ func Make(t *topo.Topology, pnodes []Pnode, o Options) (*Plan, error) {
 		m.checkUnderlay,
 		m.lowerMTUs,
 		m.gather,
-		m.place,
 		m.address,
+		m.place,
 		m.checkMACs,
 		m.explicitRoutes,
 		m.derive,

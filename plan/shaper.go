@@ -25,6 +25,7 @@ type shaper struct {
 	exceptions map[uint64]exception
 	step       uint32
 
+	whole  bool  // make no exceptions of pairs: whatever differs is a class
 	counts []int // scratch, by class
 	err    error // what was too much: nothing is done any more
 }
@@ -320,7 +321,7 @@ var exceptionsOf = 4 // other in tests
 // few says whether a rule is better made of exceptions: its pairs are few, and
 // it would cut classes.
 func (s *shaper) few(from, to []rowRange) bool {
-	return total(from)*total(to) <= s.fewPairs() && (s.cuts(from) > 0 || s.cuts(to) > 0)
+	return !s.whole && total(from)*total(to) <= s.fewPairs() && (s.cuts(from) > 0 || s.cuts(to) > 0)
 }
 
 // rule writes one word for every pair from some vnodes to some others.

@@ -20,7 +20,9 @@ to do about it. It needs no privileges and no daemon.
 Where links have conditions and this machine has measured what its own path costs
 (the first up with conditions does), it also says what cannot be met.
 
-The machine is this one, unless --pnodes, --cpus and --memory tell of others.
+The machine is this one, unless --pnodes, --cpus and --memory tell of others. Where
+there are several, it says how many vnodes go to which, and by which rule of the
+file's placement.
 --show prints the programs: everything that each pnode would have, down to
 every address. The same file gives the same programs, on any machine.
 
@@ -133,7 +135,10 @@ func (a *app) printPlan(p *plan.Plan, f *plan.Forecast, show bool) error {
 		return eachProgram(p, func(g *program.Program) error { return g.WriteText(a.stdout) })
 	}
 	fmt.Fprintf(a.stdout, "platform %s: ", p.Platform())
-	_, err := fmt.Fprint(a.stdout, f)
+	if _, err := fmt.Fprint(a.stdout, f); err != nil || len(p.Pnodes()) == 1 {
+		return err
+	}
+	_, err := fmt.Fprintf(a.stdout, "where, and why:\n%s", p.Explain())
 	return err
 }
 
@@ -144,7 +149,8 @@ func (a *app) printPlanJSON(p *plan.Plan, f *plan.Forecast, show bool) error {
 		Platform string         `json:"platform"`
 		Fits     bool           `json:"fits"`
 		Forecast *plan.Forecast `json:"forecast"`
-	}{p.Platform(), f.Breaks() == nil, f}); err != nil {
+		Where    plan.Reasons   `json:"where"`
+	}{p.Platform(), f.Breaks() == nil, f, p.Explain()}); err != nil {
 		return err
 	}
 	if !show {
