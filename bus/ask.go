@@ -24,22 +24,12 @@ func Ask[Q, A any](c *Conn, subject string, q Q) (wait func(context.Context) (A,
 		_ = sub.Unsubscribe() // fails only if the connection is gone, and the inbox with it
 		return nil, problem(op, err)
 	}
-	return func(ctx context.Context) (a A, err error) {
+	return func(ctx context.Context) (A, error) {
 		defer func() { _ = sub.Unsubscribe() }()
 		m, err := sub.NextMsgWithContext(ctx)
 		if err == nil && len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 			err = nats.ErrNoResponders
 		}
-		if err != nil {
-			return a, problem(op, err)
-		}
-		var reply answer
-		if err := Decode(m.Data, &reply); err != nil {
-			return a, err
-		}
-		if reply.Err != nil {
-			return a, reply.Err
-		}
-		return a, Decode(reply.Body, &a)
+		return answered[A](op, m, err)
 	}, nil
 }

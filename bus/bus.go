@@ -40,11 +40,13 @@ type Conn struct {
 	name     string
 	dir      string // where the server keeps records, if that is this machine's business
 	replicas int    // of records; 0: as the server can
+	agent    bool   // it has the rights of an agent, no more
 	logf     func(string, ...any)
 	ctx      context.Context // of every handler
 	cancel   context.CancelFunc
 	work     sync.WaitGroup // handlers that run
 	once     atomic.Bool    // it has been connected
+	heard    memory         // of questions
 
 	mu      sync.Mutex      // held also while work grows, so that it does not once closed
 	session context.Context // ends when the connection is lost

@@ -21,6 +21,7 @@ const (
 	inboxes      = "_INBOX"
 	insidePrefix = inboxes + ".c"
 	agentsPrefix = inboxes + ".p"
+	relayPrefix  = agentsPrefix + ".=" // of a relay's own; no name is escaped to that
 )
 
 // inboxOf is the prefix of an agent's inboxes.
@@ -79,15 +80,13 @@ func (g *guard) Check(c server.ClientAuthentication) bool {
 
 // may is what the agent of a pnode, given as one escaped token, may do: hear
 // what the coordinator announces, answer what it is asked, announce what is
-// its own, and read programs. For all pnodes, the token is *.
+// its own, and ask for programs. For all pnodes, the token is *.
 func may(pnode string) *server.Permissions {
-	programs := objectStream(ProgramsStore)
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{
-			// Announcements have one token, and hence need no list here.
-			Allow: []string{root + ".*", insidePrefix + ".>",
-				"$JS.API.DIRECT.GET." + programs, "$JS.API.DIRECT.GET." + programs + ".>", "$JS.API.STREAM.MSG.GET." + programs},
-			Deny: []string{SubjectLead},
+			// Announcements, and questions for objects, have one token; so they need no list here.
+			Allow: []string{root + ".*", insidePrefix + ".>"},
+			Deny:  []string{SubjectLead},
 		},
 		Subscribe: &server.SubjectPermission{
 			Allow: []string{SubjectLead, root + ".pnode." + pnode + ".>", agentsPrefix + "." + pnode + ".>"},

@@ -110,7 +110,7 @@ func Join(ctx context.Context, name string, r Remote, logf func(format string, a
 	wait, said, what := firstRetry, time.Time{}, ""
 	for {
 		c := newConn(name, logf)
-		c.replicas = r.Replicas
+		c.replicas, c.agent = r.Replicas, r.Secret != ""
 		err := c.connect(strings.Join(texts, ","), c.joining(ctx, name, r)...)
 		if err == nil {
 			return c, nil

@@ -64,7 +64,9 @@ func TestJoin(t *testing.T) {
 	}
 	o, err := inside.Objects(t.Context(), bus.ProgramsStore)
 	must(t, err)
+	must(t, o.Serve())
 	must(t, o.Put(t.Context(), "x", make([]byte, 300_000)))
+	flush(t, inside)
 	theirs, err := agent.Objects(t.Context(), bus.ProgramsStore)
 	must(t, err)
 	if b, err := theirs.Get(t.Context(), "x"); len(b) != 300_000 || err != nil {

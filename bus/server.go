@@ -56,6 +56,7 @@ type Server struct {
 	remote *Remote
 	listen bool
 	leaf   bool
+	relay  *Conn // by which a relay serves its site
 }
 
 // NewServer starts a server. It returns when the server is ready; a relay may
@@ -91,7 +92,13 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	s.nats.SetLoggerV2(s.log, false, false, false)
 	s.nats.Start()
-	if err := s.started(o); err != nil {
+	err = s.started(o)
+	if err == nil && o.Remote != nil {
+		if s.relay, err = s.connect("relay", relayPrefix); err == nil {
+			err = s.relay.relay(ProgramsStore)
+		}
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -196,6 +203,9 @@ func (s *Server) started(o ServerOptions) error {
 
 // Close ends the server, which breaks its connections.
 func (s *Server) Close() {
+	if s.relay != nil {
+		s.relay.Close()
+	}
 	s.nats.Shutdown()
 	s.nats.WaitForShutdown()
 }
@@ -243,7 +253,11 @@ func (s *Server) Connections() (clients, relays int) {
 	if s.remote != nil && relays > 0 {
 		relays-- // the one to the remote server
 	}
-	return s.nats.NumClients(), relays
+	clients = s.nats.NumClients()
+	if s.relay != nil {
+		clients--
+	}
+	return clients, relays
 }
 
 // Linked waits until a relay is connected to its remote server, or until what
@@ -266,10 +280,12 @@ func (s *Server) Linked(ctx context.Context) error {
 }
 
 // Connect gives a connection to the server in this process.
-func (s *Server) Connect(name string) (*Conn, error) {
+func (s *Server) Connect(name string) (*Conn, error) { return s.connect(name, insidePrefix) }
+
+func (s *Server) connect(name, inboxes string) (*Conn, error) {
 	c := newConn(name, s.log.logf)
 	c.dir, c.replicas = s.dir, 1
-	if err := c.connect("", nats.InProcessServer(s.nats), nats.UserInfo(insideUser, s.guard.inside)); err != nil {
+	if err := c.connect("", nats.InProcessServer(s.nats), nats.CustomInboxPrefix(inboxes), nats.UserInfo(insideUser, s.guard.inside)); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"io"
 	"sync"
@@ -16,7 +18,10 @@ import (
 // A stream travels as chunks between two inboxes. Each side may have window
 // chunks under way: the reader gives credit back as it takes them, so that a
 // slow reader slows the writer, however many servers lie between, and nothing
-// is dropped on the way.
+// is dropped on the way. Both sides number what counts: what is lost with a
+// connection or a server ends the stream as soon as either side hears anything
+// later, a ping at the latest; what comes twice is passed over. So what a side
+// receives is what the other one sent, in order, up to some point.
 const (
 	window   = 16
 	chunk    = 64 << 10  // bytes
@@ -32,7 +37,9 @@ const (
 	silence = 15 * time.Second
 )
 
-// What a message of a stream is; its first byte.
+// What a message of a stream is; its first byte. Then comes its number, or,
+// where it has none, the number of the last one before it: 4 bytes, the most
+// significant first.
 const (
 	partChunk  = 'p' // data, with more of the same message to follow
 	lastChunk  = 'm' // data, the end of a message
@@ -43,6 +50,12 @@ const (
 	ping       = 'q'
 	pong       = 'a'
 )
+
+// headLength is how long kind and number are.
+const headLength = 5
+
+// numbered tells whether a message of the kind counts.
+func numbered(kind byte) bool { return kind != abort && kind != ping && kind != pong }
 
 // Stream is one call that carries messages both ways. One goroutine may send
 // while another receives.
@@ -60,6 +73,10 @@ type Stream struct {
 	taken   int           // chunks taken since the last credit given
 	heard   atomic.Int64  // when the other side last said something, since epoch
 	over    chan struct{} // closed when the other side has finished: it answers no more
+
+	putting sync.Mutex // messages leave in the order of their numbers
+	sent    uint32     // number of the last one that left
+	got     uint32     // number of the last one that came; arrive's own
 }
 
 // epoch makes times that a change of the machine's clock does not touch.
@@ -124,7 +141,9 @@ func streamer[Q any](c *Conn, f func(ctx context.Context, q Q, s *Stream) error)
 }
 
 func (c *Conn) newStream(ctx context.Context) (*Stream, error) {
-	s := &Stream{conn: c, own: c.nats.NewInbox(), over: make(chan struct{}),
+	// Whoever is told of one inbox must not guess another.
+	own := c.nats.Opts.InboxPrefix + "." + rand.Text()
+	s := &Stream{conn: c, own: own, over: make(chan struct{}),
 		tokens: make(chan struct{}, window), in: make(chan []byte, window+2)}
 	for range window {
 		s.tokens <- struct{}{}
@@ -189,7 +208,20 @@ func (s *Stream) put(kind byte, b []byte) error {
 	if s.finished() {
 		return io.ErrClosedPipe
 	}
-	return problem("send", s.conn.nats.PublishRequest(s.peer, s.own, append([]byte{kind}, b...)))
+	s.putting.Lock()
+	defer s.putting.Unlock()
+	if numbered(kind) {
+		s.sent++
+	}
+	m := make([]byte, headLength, headLength+len(b))
+	m[0] = kind
+	binary.BigEndian.PutUint32(m[1:], s.sent)
+	err := s.conn.nats.PublishRequest(s.peer, s.own, append(m, b...))
+	if err != nil && numbered(kind) {
+		s.broken("the connection to the bus is lost")
+		return context.Cause(s.ctx)
+	}
+	return problem("send", err)
 }
 
 // Recv receives one message. It gives io.EOF after the last one, or the
@@ -210,7 +242,7 @@ func (s *Stream) RecvBytes() ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		kind, data := m[0], m[1:]
+		kind, data := m[0], m[headLength:]
 		switch {
 		case kind == sendingEnd, kind == finish && len(data) == 0:
 			s.in <- m // also for whoever asks again; there is room, as nothing follows
@@ -307,18 +339,36 @@ func (s *Stream) arrive(m *nats.Msg) {
 		}
 		return
 	}
+	if len(m.Data) < headLength {
+		s.broken("the other side sent what is no message")
+		return
+	}
 	s.hear()
-	switch m.Data[0] {
+	kind, number := m.Data[0], binary.BigEndian.Uint32(m.Data[1:])
+	if ahead := int32(number - s.got); numbered(kind) && ahead == 1 {
+		s.got = number
+	} else if numbered(kind) && ahead <= 0 {
+		return // it came before
+	} else if ahead > 0 && kind != abort {
+		s.broken("messages were lost on the way")
+		return
+	}
+	s.heed(kind, m.Data)
+}
+
+// heed does what a message that came in its turn says.
+func (s *Stream) heed(kind byte, m []byte) {
+	switch kind {
 	case partChunk, lastChunk, sendingEnd:
-		s.push(m.Data)
+		s.push(m)
 	case finish:
 		if s.finished() {
 			break // it is the last thing that the other side says
 		}
 		close(s.over)
-		s.push(m.Data)
+		s.push(m)
 	case credit:
-		s.refill(m.Data[1:])
+		s.refill(m[headLength:])
 	case abort:
 		s.broken("the caller has gone")
 	case ping:
