@@ -46,7 +46,7 @@ func testShapedOverlay(t *testing.T, fq bool) {
 		t.Run(name, func(t *testing.T) {
 			w := newShapedWorld(t, fq, links)
 			l := w.both()
-			for _, pair := range [][2]string{{"1/2", "1/11"}, {"1/3", "1/10"}, {"2/1", "2/60000"}} {
+			for _, pair := range [][2]string{{"1/3", "1/11"}, {"2/1", "2/60000"}} {
 				l.checkTCP(pair[0], pair[1])
 				if name == "all of chance" { // a single packet may be lost
 					continue
