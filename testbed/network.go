@@ -165,6 +165,12 @@ func (b *Bed) SetMTU(ctx context.Context, i, mtu int) error {
 	return b.IP(ctx, i, fmt.Sprintf("link set %s mtu %d", UnderlayLink, mtu))
 }
 
+// Narrow changes the MTU of the way to a pnode behind its back: its own end of
+// the link goes on saying what it said.
+func (b *Bed) Narrow(ctx context.Context, i, mtu int) error {
+	return batch(ctx, b.router, fmt.Sprintf("link set %s mtu %d\n", port(i), mtu))
+}
+
 // Readdress gives a pnode another address on the underlay, in the place of the
 // one that it has.
 func (b *Bed) Readdress(ctx context.Context, i int, from, to netip.Addr) error {
