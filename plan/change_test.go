@@ -158,3 +158,17 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// exampleTopology reads a topology of the examples.
+func exampleTopology(t *testing.T, name string) *topo.Topology {
+	t.Helper()
+	data, err := os.ReadFile("../examples/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := topo.ParseWith(name, data, func(path string) ([]byte, error) { return os.ReadFile(filepath.Join("../examples", path)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
