@@ -97,7 +97,7 @@ func TestCost(t *testing.T) {
 	after := taken()
 	each := after.memory.kilo(before.memory, agents)
 	t.Logf("%.0f KB and %.1f goroutines each, with %d vnodes", each, float64(after.goroutines-before.goroutines)/agents, crowdVnodes)
-	if each*1e3 > most {
+	if each*1e3 > most && !raced {
 		t.Errorf("an agent costs %.0f KB, at most %.0f", each, most/1e3)
 	}
 	cpu = cpuTime()

@@ -39,32 +39,34 @@ const (
 	reachLongest = 10 * time.Second // for all of them
 )
 
-// echoSocket opens a UDP socket on the underlay address: with the kernel's
-// time of what arrives, and with "do not fragment" on what it sends, whatever
-// the kernel believes of the way (IP_PMTUDISC_PROBE, ip(7)).
-func (a *agent) echoSocket(ctx context.Context) (*net.UDPConn, error) {
+// underlay gives the address of this end of the way.
+func (a *agent) underlay() (netip.Addr, error) {
 	var at netip.Addr
 	if a.Address != nil {
 		at, _ = a.Address()
 	}
 	if !at.IsValid() {
-		return nil, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "open echo socket", Cause: fmt.Sprintf("pnode %s has no underlay address", a.Name),
+		return at, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "open echo socket", Cause: fmt.Sprintf("pnode %s has no underlay address", a.Name),
 			Remedy: "say by which IPv4 address other pnodes reach it, with --address"}
 	}
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		outer := raw.Control(func(fd uintptr) {
-			err = errors.Join(
-				unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE),
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
-			)
-		})
-		return errors.Join(outer, err)
-	}}
-	c, err := config.ListenPacket(ctx, "udp4", netip.AddrPortFrom(at, 0).String())
-	if err != nil {
-		return nil, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "open echo socket", Cause: err.Error(), Remedy: "the underlay address must be one of an interface of this machine"}
-	}
-	return c.(*net.UDPConn), nil
+	return at, nil
+}
+
+// measuring has a UDP socket tell the kernel's time of what arrives, and say
+// "do not fragment" of what it sends, whatever the kernel believes of the way
+// (IP_PMTUDISC_PROBE, ip(7)).
+func measuring(_, _ string, raw syscall.RawConn) (err error) {
+	outer := raw.Control(func(fd uintptr) {
+		err = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE),
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1),
+		)
+	})
+	return errors.Join(outer, err)
+}
+
+func unopened(err error) error {
+	return &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "open echo socket", Cause: err.Error(), Remedy: "the underlay address must be one of an interface of this machine, and have a route to the others"}
 }
 
 // echo answers packets with a nonce for a while.
@@ -76,7 +78,7 @@ func (a *agent) echo(_ context.Context, q bus.Echo) (bus.Echoing, error) {
 		a.echoing.Add(-1)
 		return bus.Echoing{}, &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: "open echo socket", Cause: fmt.Sprintf("pnode %s has %d", a.Name, echoSockets), Remedy: "ask again in a minute"}
 	}
-	c, err := a.echoSocket(a.ctx)
+	c, err := a.listen()
 	if err != nil {
 		a.echoing.Add(-1)
 		return bus.Echoing{}, err
@@ -89,6 +91,20 @@ func (a *agent) echo(_ context.Context, q bus.Echo) (bus.Echoing, error) {
 		answerEchoes(c, q.Nonce)
 	})
 	return bus.Echoing{Addr: c.LocalAddr().(*net.UDPAddr).AddrPort()}, nil
+}
+
+// listen opens a socket that anybody may send to.
+func (a *agent) listen() (*net.UDPConn, error) {
+	at, err := a.underlay()
+	if err != nil {
+		return nil, err
+	}
+	config := net.ListenConfig{Control: measuring}
+	c, err := config.ListenPacket(a.ctx, "udp4", netip.AddrPortFrom(at, 0).String())
+	if err != nil {
+		return nil, unopened(err)
+	}
+	return c.(*net.UDPConn), nil
 }
 
 // answerEchoes answers until the socket's deadline.
@@ -137,15 +153,21 @@ func (a *agent) reach(ctx context.Context, q bus.Reach) (bus.Reached, error) {
 		return bus.Reached{}, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: fmt.Sprintf("reach %s", q.Addr),
 			Cause: fmt.Sprintf("%d round trips, packets of %d bytes: at most %d, and %d to 65535 bytes", q.Count, q.Size, reachCount, echoHeader+echoLeast)}
 	}
-	c, err := a.echoSocket(ctx)
+	at, err := a.underlay()
 	if err != nil {
 		return bus.Reached{}, err
 	}
+	dialer := net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)), Control: measuring}
+	socket, err := dialer.DialContext(ctx, "udp4", q.Addr.String())
+	if err != nil {
+		return bus.Reached{}, unopened(err)
+	}
+	c := socket.(*net.UDPConn)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(ctx, reachLongest)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	r := &reacher{conn: c, to: q.Addr, nonce: q.Nonce, number: rand.Uint64(), in: make([]byte, echoMost)}
+	r := &reacher{conn: c, nonce: q.Nonce, number: rand.Uint64(), in: make([]byte, echoMost)}
 	var out bus.Reached
 	out.Whole, err = r.whole(q.Size)
 	if err != nil {
@@ -170,7 +192,6 @@ func unreached(to netip.AddrPort, err error) error {
 // reacher sends packets and waits for their answers.
 type reacher struct {
 	conn   *net.UDPConn
-	to     netip.AddrPort
 	nonce  [16]byte
 	number uint64
 	in     []byte
@@ -222,7 +243,9 @@ func (r *reacher) trip(size int) (took time.Duration, ok bool, err error) {
 	answer := complement(r.nonce)
 	want := slices.Concat(answer[:], out[echoNumber:echoDwell])
 	start := time.Now()
-	if _, err := r.conn.WriteToUDPAddrPort(out, r.to); err != nil {
+	if _, err := r.conn.Write(out); errors.Is(err, unix.ECONNREFUSED) { // nobody was there for the one before
+		return 0, false, nil
+	} else if err != nil {
 		return 0, false, err
 	}
 	_ = r.conn.SetReadDeadline(start.Add(echoPatience))
@@ -232,7 +255,7 @@ func (r *reacher) trip(size int) (took time.Duration, ok bool, err error) {
 		end := time.Now()
 		var timeout net.Error
 		switch {
-		case errors.As(err, &timeout) && timeout.Timeout():
+		case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, unix.ECONNREFUSED):
 			return 0, false, nil
 		case err != nil:
 			return 0, false, err

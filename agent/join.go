@@ -193,7 +193,7 @@ func (j *joining) unanswered(err error) error {
 func (j *joining) refused(w bus.Welcome, p *program.Problem) error {
 	j.leader.part(w.Lead)
 	j.setPace(0)
-	if p.Kind == program.KindUnsupported || w.Version != j.Version || !j.wasIn || !j.carries() {
+	if p.Kind == program.KindUnsupported || !j.wasIn || !j.carries() {
 		return p
 	}
 	j.tell("a coordinator refuses this pnode; its vnodes stay as they are: " + p.Error())

@@ -15,6 +15,10 @@ import (
 	"myriad/program"
 )
 
+// joinPatience is how long a request waits until its agent has joined whoever
+// asks.
+const joinPatience = 2 * time.Second
+
 // leader is what an agent knows of its coordinator.
 type leader struct {
 	mu       sync.Mutex
@@ -178,7 +182,7 @@ func (a *agent) allow(ctx context.Context, op, platform string, o bus.Order) err
 	if !program.ValidPlatformName(platform) {
 		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: op, Cause: "no name of a platform"}
 	}
-	ctx, cancel := context.WithTimeout(ctx, helloPatience)
+	ctx, cancel := context.WithTimeout(ctx, joinPatience)
 	defer cancel()
 	if err := a.leader.await(ctx, op, o.Epoch); err != nil {
 		return err
