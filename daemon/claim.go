@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -65,7 +64,7 @@ func claimState(dir string, who Holder) (*claim, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, unusable(op, err, remedy)
 	}
-	c, holder, err := tryLock(filepath.Join(dir, "lock"), who)
+	c, holder, err := tryLock(stateLockOf(dir), who)
 	if err != nil {
 		return nil, unusable(op, err, remedy)
 	}

@@ -27,20 +27,40 @@ const (
 // HolderOf tells who has a run directory at this moment; the zero value is
 // nobody, or nobody that may be known.
 func HolderOf(runDir string) Holder {
-	f, err := os.Open(lockOf(runDir))
+	h, _ := holderOf(lockOf(runDir))
+	return h
+}
+
+// StateHolderOf is HolderOf for a state directory.
+func StateHolderOf(stateDir string) Holder {
+	h, _ := holderOf(stateLockOf(stateDir))
+	return h
+}
+
+// Held says whether anybody has a run directory, also one who is ending.
+func Held(runDir string) bool {
+	_, held := holderOf(lockOf(runDir))
+	return held
+}
+
+func holderOf(lock string) (h Holder, held bool) {
+	f, err := os.Open(lock)
 	if err != nil {
-		return Holder{}
+		return Holder{}, false
 	}
 	defer f.Close()
 	// A shared lock is no claim: it only finds out whether there is one.
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
-		return Holder{}
+		return Holder{}, false
 	}
-	return readHolder(f)
+	return readHolder(f), true
 }
 
 // lockOf is the file that whoever has a run directory keeps locked.
 func lockOf(runDir string) string { return filepath.Join(runDir, "daemon.pid") }
+
+// stateLockOf is the same for a state directory.
+func stateLockOf(stateDir string) string { return filepath.Join(stateDir, "lock") }
 
 // String is what the file says: "PID ROLE BUS".
 func (h Holder) String() string {

@@ -143,6 +143,8 @@ func (a *app) rootCmd() *cobra.Command {
 	a.addGroup(root, "live", "Bring it up, use it, take it down:",
 		a.upCmd(), a.statusCmd(), a.psCmd(), a.inspectCmd(), a.execCmd(), a.shellCmd(),
 		a.checkCmd(), a.linkCmd(), a.fidelityCmd(), a.eventsCmd(), a.downCmd())
+	a.addGroup(root, "many", "Many machines:",
+		a.initCmd(), a.tokenCmd(), a.agentCmd(), a.relayCmd(), a.pnodesCmd(), a.drainCmd())
 	a.addGroup(root, "machine", "This machine:",
 		a.doctorCmd(), a.verifyCmd(), newBenchCmd(a), a.serveCmd())
 	root.AddCommand(a.versionCmd(), a.completionCmd(), a.bashCmd())

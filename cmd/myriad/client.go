@@ -38,6 +38,9 @@ func (a *app) reach(err error) error {
 	case err == nil:
 		return nil
 	case daemonless(err):
+		if err := a.carriesForOthers(err); err != nil {
+			return err
+		}
 		return fail(program.KindUnavailable, "bring a platform up with \"myriad up FILE\", which starts a daemon, or run \"myriad serve\"\n"+
 			"the daemon of another instance is reached with --run-dir", "no daemon answers at %s", a.socket())
 	case errors.Is(err, syscall.EINVAL) && len(a.socket()) > daemon.MaxSocketPath:
@@ -46,6 +49,23 @@ func (a *app) reach(err error) error {
 		return fail(program.KindPermission, remedyRoot(), "the daemon at %s is root's", a.socket())
 	}
 	return err
+}
+
+// carriesForOthers is an error where no daemon answers because this machine
+// carries vnodes for a coordinator elsewhere: then that one is to be asked.
+func (a *app) carriesForOthers(err error) error {
+	if !daemonless(err) {
+		return nil
+	}
+	h := daemon.HolderOf(a.runDir)
+	if h.Role != daemon.RoleAgent {
+		return nil
+	}
+	at := ""
+	if h.Bus != "" {
+		at = " at " + h.Bus
+	}
+	return fail(program.KindConflict, "give the command on the coordinator's machine; \"myriad agent --stop\" ends the agent", "this machine carries vnodes for the coordinator%s (agent, process %d)", at, h.Pid)
 }
 
 // onePlatform is the name of the platform that a command works on: the one

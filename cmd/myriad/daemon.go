@@ -28,7 +28,21 @@ func (a *app) logPath() string { return filepath.Join(a.stateDir, "daemon.log") 
 // startDaemon starts a daemon in the background and waits until it answers
 // or says why it cannot.
 func (a *app) startDaemon(ctx context.Context) error {
-	log, err := a.openLog()
+	return a.launch(ctx, launch{args: []string{"serve", "--auto", "--run-dir", a.runDir, "--state-dir", a.stateDir, "--" + readyFlag, "3"}, log: a.logPath()})
+}
+
+// launch is a process of this binary in the background.
+type launch struct {
+	args  []string
+	env   []string // beside this process's own
+	log   string   // where it writes
+	input string   // what it can read, of a few kilobytes at most
+}
+
+// launch starts a process in the background and waits until it is ready or
+// says why it cannot be.
+func (a *app) launch(ctx context.Context, l launch) error {
+	log, err := a.openLog(l.log)
 	if err != nil {
 		return err
 	}
@@ -38,38 +52,59 @@ func (a *app) startDaemon(ctx context.Context) error {
 		return err
 	}
 	defer r.Close()
-	cmd := exec.Command(selfExe, "serve", "--auto", "--run-dir", a.runDir, "--state-dir", a.stateDir, "--"+readyFlag, "3")
+	cmd := exec.Command(selfExe, l.args...)
 	cmd.Args[0] = "myriad"
 	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), l.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if l.input != "" {
+		in, err := filled(l.input)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		cmd.Stdin = in
+	}
 	err = cmd.Start()
 	w.Close()
 	if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.ENOMEM) {
-		return fail(program.KindExhausted, "raise the limit of processes (ulimit -u, or pids.max of the control group), or free some memory", "start the daemon: %v", err)
+		return fail(program.KindExhausted, "raise the limit of processes (ulimit -u, or pids.max of the control group), or free some memory", "start the %s: %v", roleOf(cmd), err)
 	}
 	if err != nil {
-		return fmt.Errorf("start the daemon: %w", err)
+		return fmt.Errorf("start the %s: %w", roleOf(cmd), err)
 	}
 	defer context.AfterFunc(ctx, func() { r.Close() })()
-	return a.awaitDaemon(ctx, r, cmd)
+	return awaitReady(ctx, r, cmd, l.log)
 }
 
-// openLog opens the daemon's log. Where there can be none, the daemon itself
-// knows best what is wrong with the directory, and says it.
-func (a *app) openLog() (*os.File, error) {
+// filled is the end of a pipe from which a short text can be read, by a
+// process that outlives this one.
+func filled(text string) (*os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	_, err = io.WriteString(w, text) // it fits into a pipe
+	return r, err
+}
+
+// openLog opens a log for appending. Where there can be none, the process
+// itself knows best what is wrong with the directory, and says it.
+func (a *app) openLog(path string) (*os.File, error) {
 	if os.MkdirAll(a.stateDir, 0o700) == nil {
-		if log, err := os.OpenFile(a.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
+		if log, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
 			return log, nil
 		}
 	}
 	return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 }
 
-// awaitDaemon reads what a daemon says on its pipe: nothing but the end of
-// the pipe is a daemon that died.
-func (a *app) awaitDaemon(ctx context.Context, r io.Reader, cmd *exec.Cmd) error {
+// awaitReady reads what a process says on its pipe: nothing but the end of
+// the pipe is a process that died.
+func awaitReady(ctx context.Context, r io.Reader, cmd *exec.Cmd, log string) error {
 	said, err := io.ReadAll(r)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -80,13 +115,21 @@ func (a *app) awaitDaemon(ctx context.Context, r io.Reader, cmd *exec.Cmd) error
 	var answer readiness
 	if err := json.Unmarshal(said, &answer); err != nil {
 		err := cmd.Wait()
-		return fail(program.KindUnavailable, "read "+a.logPath(), "the daemon ended before it was ready: %v", err)
+		return fail(program.KindUnavailable, "read "+log, "the %s ended before it was ready: %v", roleOf(cmd), err)
 	}
 	if answer.Error != nil {
 		_ = cmd.Wait() // why it ended, it has said
 		return answer.Error
 	}
 	return cmd.Process.Release()
+}
+
+// roleOf is what a process of this binary is called.
+func roleOf(cmd *exec.Cmd) string {
+	if cmd.Args[1] == "agent" {
+		return "agent"
+	}
+	return "daemon"
 }
 
 // readiness is what a daemon writes to the pipe of whoever started it.

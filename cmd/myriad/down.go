@@ -158,6 +158,9 @@ func (a *app) remover(ctx context.Context) (remover, error) {
 	if !daemonless(err) {
 		return nil, a.reach(err)
 	}
+	if err := a.carriesForOthers(err); err != nil {
+		return nil, err
+	}
 	if os.Geteuid() != 0 {
 		return nil, fail(program.KindPermission, remedyRoot(), "down needs root: no daemon answers, so this process has to look for what is left")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"myriad/api"
+	"myriad/daemon"
 	"myriad/program"
 )
 
@@ -113,6 +114,12 @@ func (a *app) unattended(ctx context.Context) ([]api.Platform, error) {
 			one.Vnodes += max(k.Wanted, k.Vnodes)
 		}
 		all = append(all, one)
+	}
+	if h := daemon.HolderOf(a.runDir); h.Role == daemon.RoleAgent {
+		if !a.json() {
+			a.note("an agent looks after what is here, process %d, for the coordinator at %s", h.Pid, h.Bus)
+		}
+		return all, nil
 	}
 	if len(all) > 0 && !a.json() {
 		a.note("no daemon looks after what is up")

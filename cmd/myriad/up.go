@@ -184,6 +184,9 @@ func (a *app) goOn(platform, file string) string {
 // ensureDaemon sees to it that a daemon answers.
 func (a *app) ensureDaemon(ctx context.Context, verb string) error {
 	err := a.greet(ctx)
+	if err := a.carriesForOthers(err); err != nil {
+		return err
+	}
 	if !daemonless(err) {
 		return a.reach(err)
 	}
