@@ -102,13 +102,24 @@ type Platform struct {
 	Vnodes   int                  `json:"vnodes"` // wanted
 	Up       int                  `json:"up"`
 	Networks []Network            `json:"networks"`
-	Racks    []program.RackReport `json:"racks"`
+	Racks    []program.RackReport `json:"racks"`  // pnode by pnode, in the order of Pnodes
+	Pnodes   []Carried            `json:"pnodes,omitempty"`
 	Problems []program.Problem    `json:"problems,omitempty"`
 	Counters []program.Counter    `json:"counters,omitempty"`
 	Links    *LinkState           `json:"links,omitempty"` // nil: none has conditions, nor will have
 	Writes   uint64               `json:"writes"`          // kernel objects the last up changed
 	Took     time.Duration        `json:"took"`            // nanoseconds, of the last up
 	Since    time.Time            `json:"since"`
+}
+
+// Carried is what one pnode carries of a platform.
+type Carried struct {
+	Pnode   string `json:"pnode"`
+	State   string `json:"state"`  // of the pnode, as in Pnode
+	Vnodes  int    `json:"vnodes"` // wanted there
+	Up      int    `json:"up"`
+	Racks   int    `json:"racks"`
+	RacksUp int    `json:"racks_up"`
 }
 
 // Network is a vnetwork in a listing.

@@ -60,8 +60,9 @@ func (a *app) drainOne(ctx context.Context, name string, undo bool) error {
 	begin := time.Now()
 	moved := 0
 	err := a.client().Drain(ctx, name, &api.DrainRequest{Undo: undo}, func(e *api.Event) error {
-		if e.Type == api.EventDrained {
+		if e.Type == api.EventDrained && !a.json() {
 			moved = e.Done
+			return nil // it is told below
 		}
 		return a.followEvent(bar, e)
 	})

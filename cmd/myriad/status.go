@@ -21,7 +21,7 @@ schedule is, when this machine could not keep up with them, and what the fabric
 counted.
 
 A platform is up, partial (some vnodes are not as the file says), lost (its
-racks were killed, and its vnodes with them), applying, removing, down, or
+racks were killed, or its pnodes are lost, and its vnodes with them), applying, removing, down, or
 foreign (it is there, but this daemon knows nothing of it), or unattended (no
 daemon runs). "myriad up FILE" puts right what is not up, and touches nothing
 else.`
@@ -142,7 +142,12 @@ func (a *app) printPlatform(p *api.Platform) error {
 	if err := networks.flush(); err != nil {
 		return err
 	}
-	if err := a.printRacks(p.Racks); err != nil {
+	if len(p.Pnodes) > 1 {
+		err := a.printCarried(p.Pnodes)
+		if err != nil {
+			return err
+		}
+	} else if err := a.printRacks(p.Racks); err != nil {
 		return err
 	}
 	for _, line := range groupProblems(p.Problems) {
@@ -193,6 +198,59 @@ func (a *app) printConditions(l *api.LinkState) {
 	for _, line := range overloadLines(l.Overload) {
 		fmt.Fprintf(a.stdout, "  %s\n", line)
 	}
+}
+
+// pnodesShown is how many pnodes are listed one by one.
+const pnodesShown = 8
+
+// printCarried lists the pnodes that carry a platform; of many, those that are
+// alike in state are one line, and the worst come first.
+func (a *app) printCarried(pnodes []api.Carried) error {
+	type kind struct {
+		state string
+		whole bool
+	}
+	byKind := map[kind][]api.Carried{}
+	var order []kind
+	for _, c := range pnodes {
+		k := kind{c.State, c.Up >= c.Vnodes && c.RacksUp == c.Racks}
+		if byKind[k] == nil {
+			order = append(order, k)
+		}
+		byKind[k] = append(byKind[k], c)
+	}
+	slices.SortStableFunc(order, func(x, y kind) int {
+		if x.whole != y.whole {
+			return map[bool]int{false: -1, true: 1}[x.whole]
+		}
+		return strings.Compare(x.state, y.state)
+	})
+	t := newTable(a.stdout, "  pnode", "state", "vnodes", "racks")
+	for _, k := range order {
+		rows := byKind[k]
+		if len(pnodes) > pnodesShown {
+			rows = []api.Carried{summed(rows)}
+		}
+		for _, c := range rows {
+			t.add("  "+c.Pnode, c.State, count(c.Up)+"/"+count(c.Vnodes), count(c.RacksUp)+"/"+count(c.Racks))
+		}
+	}
+	return t.flush()
+}
+
+// summed is several pnodes in one line.
+func summed(rows []api.Carried) api.Carried {
+	sum := api.Carried{State: rows[0].State}
+	names := make([]string, len(rows))
+	for i, c := range rows {
+		names[i] = c.Pnode
+		sum.Vnodes += c.Vnodes
+		sum.Up += c.Up
+		sum.Racks += c.Racks
+		sum.RacksUp += c.RacksUp
+	}
+	sum.Pnode = briefly(names)
+	return sum
 }
 
 // racksShown is how many racks are listed when all is well with them.
