@@ -80,11 +80,11 @@ func (o *Overlay) Slot() uint8 { return uint8(o.VNI >> 8) }
 // 1112, section 4) and which Linux takes for unicast. One byte is the slot, 20 bits are
 // the pnode.
 func InsideAddr(vni, number uint32) netip.Addr {
-	return addr4(0xf<<28 | vni>>8&0xff<<20 | number&(MaxPnodes-1))
+	return addr4(0xf<<28 | vni>>8&0xff<<20 | number&(1<<20-1))
 }
 
 // MaxPnodes is how many pnodes a platform has at most.
-const MaxPnodes = 1 << 20
+const MaxPnodes = 1<<20 - 1
 
 // VXLANOverhead is what a tunnel adds to a packet of a vnetwork: its Ethernet
 // header, and VXLAN, UDP and IPv4 (RFC 7348, section 5).
