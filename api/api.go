@@ -102,7 +102,7 @@ type Platform struct {
 	Vnodes   int                  `json:"vnodes"` // wanted
 	Up       int                  `json:"up"`
 	Networks []Network            `json:"networks"`
-	Racks    []program.RackReport `json:"racks"`  // pnode by pnode, in the order of Pnodes
+	Racks    []program.RackReport `json:"racks"` // pnode by pnode, in the order of Pnodes
 	Pnodes   []Carried            `json:"pnodes,omitempty"`
 	Problems []program.Problem    `json:"problems,omitempty"`
 	Counters []program.Counter    `json:"counters,omitempty"`

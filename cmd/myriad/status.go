@@ -21,10 +21,10 @@ schedule is, when this machine could not keep up with them, and what the fabric
 counted.
 
 A platform is up, partial (some vnodes are not as the file says), lost (its
-racks were killed, or its pnodes are lost, and its vnodes with them), applying, removing, down, or
-foreign (it is there, but this daemon knows nothing of it), or unattended (no
-daemon runs). "myriad up FILE" puts right what is not up, and touches nothing
-else.`
+racks were killed, or its pnodes are lost, and its vnodes with them), applying,
+removing, down, or foreign (it is there, but this daemon knows nothing of it), or
+unattended (no daemon runs). "myriad up FILE" puts right what is not up, and
+touches nothing else. Of many pnodes, those that are alike are one line.`
 
 func (a *app) statusCmd() *cobra.Command {
 	return &cobra.Command{
@@ -150,8 +150,12 @@ func (a *app) printPlatform(p *api.Platform) error {
 	} else if err := a.printRacks(p.Racks); err != nil {
 		return err
 	}
-	for _, line := range groupProblems(p.Problems) {
+	problems := groupProblems(p.Problems)
+	for _, line := range problems[:min(len(problems), problemsShown)] {
 		fmt.Fprintf(w, "  problem: %s\n", line)
+	}
+	if more := len(problems) - problemsShown; more > 0 {
+		fmt.Fprintf(w, "  and %s, which -o json has\n", plural(more, "more problem", "more problems"))
 	}
 	a.printConditions(p.Links)
 	var seen []string
@@ -199,6 +203,9 @@ func (a *app) printConditions(l *api.LinkState) {
 		fmt.Fprintf(a.stdout, "  %s\n", line)
 	}
 }
+
+// problemsShown is how many different problems of a platform are told.
+const problemsShown = 20
 
 // pnodesShown is how many pnodes are listed one by one.
 const pnodesShown = 8
