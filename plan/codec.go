@@ -56,6 +56,7 @@ type wirePlan struct {
 	Encryption uint8
 	VNI        uint32
 	Ways       []wireWay
+	Notes      []string
 }
 
 type wireWay struct {
@@ -107,7 +108,7 @@ func (p *Plan) Encode() []byte {
 	w := wirePlan{Platform: p.platform, Fabric: uint8(p.fabric), Complete: p.complete, Parts: p.parts, Metric: uint8(p.metric), Nodes: p.nodes.String(),
 		Kind: runsOf(p.kind), Pnode: runsOf(p.pnode), Rack: runsOf(p.rack), Slot: runsOf(p.slot), Host: runsOf(p.host),
 		HopOf: runsOf(p.hopOf), HopsUpTo: runsOf(p.hopsUpTo), Links: p.encodeLinks(), Loss: uint8(p.loss),
-		Overlay: uint8(p.overlay.Kind), Port: p.overlay.Port, Encryption: uint8(p.overlay.Encryption), VNI: p.vni}
+		Overlay: uint8(p.overlay.Kind), Port: p.overlay.Port, Encryption: uint8(p.overlay.Encryption), VNI: p.vni, Notes: p.notes}
 	for _, way := range p.ways {
 		w.Ways = append(w.Ways, wireWay{From: way.From, To: way.To, Takes: int64(way.Takes)})
 	}
@@ -183,7 +184,7 @@ func Decode(data []byte) (*Plan, error) {
 
 func (w *wirePlan) plan() (*Plan, error) {
 	p := &Plan{platform: w.Platform, fabric: program.Fabric(w.Fabric), complete: w.Complete, parts: w.Parts, metric: topo.Metric(w.Metric), loss: topo.Loss(w.Loss),
-		overlay: topo.Overlay{Kind: program.OverlayKind(w.Overlay), Port: w.Port, Encryption: topo.Encryption(w.Encryption)}, vni: w.VNI}
+		overlay: topo.Overlay{Kind: program.OverlayKind(w.Overlay), Port: w.Port, Encryption: topo.Encryption(w.Encryption)}, vni: w.VNI, notes: w.Notes}
 	for _, way := range w.Ways {
 		p.ways = append(p.ways, SiteWay{From: way.From, To: way.To, Takes: time.Duration(way.Takes)})
 	}

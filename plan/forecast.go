@@ -115,7 +115,7 @@ func (f *Forecast) Breaks() *Limit {
 // Forecast says what the plan will take on its pnodes, and how far it is from
 // their limits.
 func (p *Plan) Forecast() *Forecast {
-	f := &Forecast{Vnodes: p.Len(), Links: p.linkForecast(), Notes: p.mtuNotes()}
+	f := &Forecast{Vnodes: p.Len(), Links: p.linkForecast(), Notes: append(p.mtuNotes(), p.notes...)}
 	routes := p.countRoutes()
 	nearest := map[string]int{} // by name of limit: index into f.Limits
 	for i, n := range p.pnodes {

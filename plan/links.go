@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"myriad/link"
 	"myriad/program"
 	"myriad/topo"
 )
@@ -23,6 +24,7 @@ func (m *maker) makeLinks() {
 	if len(m.problems) > 0 {
 		return
 	}
+	m.noteSites()
 	s := newShaper(&m.Plan, nil)
 	m.sides(s)
 	for i := range m.topo.Links {
@@ -113,6 +115,35 @@ func (s *shaper) siteRule(r *topo.LinkRule) {
 				s.rule(from, to, w)
 			}
 		}
+	}
+}
+
+// noteSites notes delays between sites that are shorter than what the way
+// itself takes, and sites that rules speak of and where nobody is.
+func (m *maker) noteSites() {
+	asked := map[[2]string]time.Duration{}
+	var absent []string
+	for i := range m.topo.Links {
+		r := &m.topo.Links[i]
+		for j, from := range r.Sites {
+			if _, there := slices.BinarySearch(m.siteNames, from); !there && !slices.Contains(absent, from) {
+				absent = append(absent, from)
+			}
+			for k, to := range r.Sites {
+				if (j != k || len(r.Sites) == 1) && !(r.Oneway && j > k) {
+					asked[[2]string{from, to}] = r.Conditions.Delay
+				}
+			}
+		}
+	}
+	for _, w := range m.ways {
+		if d := asked[[2]string{w.From, w.To}]; d > 0 && d < w.Takes {
+			m.notes = append(m.notes, fmt.Sprintf("from site %s to site %s a delay of %s is asked for, and the way itself takes %s; ask for that or more, or for none",
+				w.From, w.To, link.FormatDelay(d), link.FormatDelay(w.Takes)))
+		}
+	}
+	if len(absent) > 0 {
+		m.notes = append(m.notes, "no pnode is at "+fewOf(absent, "site")+", of which links speaks; start agents with --site, or correct the name")
 	}
 }
 

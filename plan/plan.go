@@ -58,6 +58,7 @@ type Plan struct {
 	overlay topo.Overlay
 	vni     uint32
 	ways    []SiteWay // between sites of pnodes, sorted
+	notes   []string  // what may surprise about sites
 	asked   []uint16  // a row for each network: the MTU that the topology says, where it had to be lowered; else 0
 
 	seed     uint64

@@ -93,6 +93,26 @@ func TestWays(t *testing.T) {
 	}
 }
 
+// Delays between sites that cannot be had are noted, and sites that are not
+// there.
+func TestSiteNotes(t *testing.T) {
+	to := flat(10)
+	c := &link.Conditions{Delay: 5 * time.Millisecond}
+	to.Links = []topo.LinkRule{{Sites: []string{"a", "b", "c"}, Conditions: c}}
+	o := Options{Ways: []SiteWay{{"a", "b", 7 * time.Millisecond}, {"b", "a", 4 * time.Millisecond}, {"a", "a", time.Second}}}
+	p, err := Make(to, atSites(named("p1", "p2"), "a", "b"), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustBeSound(t, p)
+	got := strings.Join(p.Forecast().Notes[1:], "\n")
+	const want = "from site a to site b a delay of 5ms is asked for, and the way itself takes 7ms; ask for that or more, or for none\n" +
+		"no pnode is at site c, of which links speaks; start agents with --site, or correct the name"
+	if got != want {
+		t.Errorf("notes\n%s\nwant\n%s", got, want)
+	}
+}
+
 // An overlay says how each pnode is reached, and whether it is encrypted.
 func TestUnderlay(t *testing.T) {
 	pnodes := atSites(named("p1", "p2", "p3"), "b", "a")
