@@ -111,9 +111,10 @@ type agent struct {
 
 	voice   voice
 	leader  leader
-	again   chan struct{} // has something in it when hello is to be said again
-	shaped  chan struct{} // has something in it when links may have got conditions
-	echoing atomic.Int32  // sockets that answer echoes
+	again   chan struct{}                      // has something in it when hello is to be said again
+	waiting atomic.Pointer[context.CancelFunc] // ends the waiting for an answer to hello
+	shaped  chan struct{}                      // has something in it when links may have got conditions
+	echoing atomic.Int32                       // sockets that answer echoes
 }
 
 // Run is an agent until ctx ends, or until a coordinator refuses it for what

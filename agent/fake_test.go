@@ -43,9 +43,7 @@ func newFake(t *testing.T, server *bus.Server, identity string, epoch uint64) *f
 	must(t, bus.Subscribe(conn, bus.SubjectRacks, func(r bus.Racks, _ error) { f.racks <- r }))
 	programs, err := conn.Objects(t.Context(), bus.ProgramsStore)
 	must(t, err)
-	if s, ok := any(programs).(interface{ Serve() error }); ok {
-		must(t, s.Serve())
-	}
+	must(t, programs.Serve())
 	must(t, conn.Flush(t.Context()))
 	f.announce(t)
 	return f

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -97,6 +98,7 @@ func (j *joining) hello() {
 func (a *agent) greet(h bus.Hello) answer {
 	ctx, cancel := context.WithTimeout(a.ctx, helloPatience)
 	defer cancel()
+	a.waiting.Store(&cancel)
 	if a.carries() {
 		h.Coordinator = a.leader.claims()
 	}
@@ -182,7 +184,9 @@ func (j *joining) unanswered(err error) error {
 	if p.Kind == program.KindInvalid && !j.wasIn { // one of the two does not understand the other
 		return p
 	}
-	j.tell("nobody takes this pnode in yet: " + p.Error())
+	if !errors.Is(err, context.Canceled) { // by the loss of the connection, which is told of
+		j.tell("nobody takes this pnode in yet: " + p.Error())
+	}
 	j.next.Reset(j.pause/2 + rand.N(j.pause))
 	j.pause = min(2*j.pause, helloLast)
 	return nil
@@ -273,5 +277,7 @@ func (a *agent) connected(is bool) {
 	a.voice.off.Store(!is)
 	if is {
 		signal(a.again)
+	} else if cancel := a.waiting.Load(); cancel != nil {
+		(*cancel)() // no answer comes over the connection that was
 	}
 }

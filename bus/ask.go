@@ -16,7 +16,8 @@ func Ask[Q, A any](c *Conn, subject string, q Q) (wait func(context.Context) (A,
 	}
 	op := "ask " + subject
 	inbox := c.nats.NewInbox()
-	sub, err := c.nats.SubscribeSync(inbox)
+	answers := make(chan *nats.Msg, 4) // more than one, if several believe that they are asked
+	sub, err := c.nats.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return nil, problem(op, err)
 	}
@@ -26,10 +27,16 @@ func Ask[Q, A any](c *Conn, subject string, q Q) (wait func(context.Context) (A,
 	}
 	return func(ctx context.Context) (A, error) {
 		defer func() { _ = sub.Unsubscribe() }()
-		m, err := sub.NextMsgWithContext(ctx)
-		if err == nil && len(m.Data) == 0 && m.Header.Get("Status") == "503" {
-			err = nats.ErrNoResponders
+		select {
+		case m := <-answers:
+			if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+				return answered[A](op, m, nats.ErrNoResponders)
+			}
+			return answered[A](op, m, nil)
+		case <-ctx.Done():
+			return answered[A](op, nil, ctx.Err())
+		case <-c.ctx.Done():
+			return answered[A](op, nil, context.Canceled)
 		}
-		return answered[A](op, m, err)
 	}, nil
 }
