@@ -19,7 +19,7 @@ import (
 const (
 	keepTimeout  = 20 * time.Second // of an operation whose context has no deadline
 	ownPatience  = 2 * time.Second  // for the server in this process: it has nobody to wait for
-	keepAttempt  = 5 * time.Second
+	keepAttempt  = 2 * time.Second
 	keepInterval = 100 * time.Millisecond // between attempts, at first
 )
 
@@ -41,10 +41,15 @@ func (c *Conn) room(op string, size int) error {
 	return &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: op, Cause: "the file system of " + c.dir + " is full", Remedy: "make room there"}
 }
 
-// try calls f until it succeeds, fails for what waiting does not mend, or the
+// try calls f, with a context for one attempt, until it succeeds, fails for what waiting does not mend, or the
 // time is over. f may so be called again after an attempt that did succeed,
 // but of which the answer was lost.
 func (c *Conn) try(ctx context.Context, op string, f func(context.Context) error) error {
+	return c.tryEach(ctx, op, keepAttempt, f)
+}
+
+// tryEach is try with attempts of a given length.
+func (c *Conn) tryEach(ctx context.Context, op string, length time.Duration, f func(context.Context) error) error {
 	patience := keepTimeout
 	if c.dir != "" {
 		patience = ownPatience
@@ -54,7 +59,7 @@ func (c *Conn) try(ctx context.Context, op string, f func(context.Context) error
 		end = d
 	}
 	for wait := keepInterval; ; wait = min(2*wait, time.Second) {
-		attempt, cancel := context.WithTimeout(ctx, keepAttempt)
+		attempt, cancel := context.WithTimeout(ctx, length)
 		err := f(attempt)
 		cancel()
 		switch {

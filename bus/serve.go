@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -41,6 +42,8 @@ const (
 	servers    = "objects" // the queue group
 	shelfSize  = 128 << 20 // bytes of objects that are held to answer from
 	fetchAhead = 4         // pieces that are asked for at once
+	// fetchAttempt lets pieces come over a line of 1 Mbit/s.
+	fetchAttempt = 15 * time.Second
 )
 
 // servedAs is the subject of questions for an object store; relayed: from
@@ -185,7 +188,7 @@ func (c *Conn) fetchPiece(ctx context.Context, subject, op string, q wanted) (p 
 	if err != nil {
 		return p, err
 	}
-	err = c.try(ctx, op, func(ctx context.Context) error {
+	err = c.tryEach(ctx, op, fetchAttempt, func(ctx context.Context) error {
 		m, err := c.ask(ctx, subject, b)
 		if errors.Is(err, errLost) {
 			return nats.ErrDisconnected // ask again
