@@ -21,7 +21,9 @@ import (
 // arithmetic runs, so a platform that was planned at once takes a few bytes
 // for each rack, whatever the number of its vnodes.
 
-// Version is the version of the encoding.
+// Version is the version of the encoding. A plan of another one is not read:
+// the store passes over a record that cannot be read, so what it speaks of is
+// to be taken down by the build that made it, or removed as foreign.
 const Version = 3
 
 type wirePlan struct {
@@ -350,6 +352,9 @@ func (p *Plan) checkOverlay() error {
 		if !from || !to || w.Takes <= 0 || w.Takes > program.MaxDelay || i > 0 && compareWays(p.ways[i-1], w) >= 0 {
 			return fmt.Errorf("the way from site %q to %q takes %s, or is not in order", w.From, w.To, w.Takes)
 		}
+	}
+	if len(p.siteNames) > program.MaxSites || len(p.pnodes) > program.MaxPnodes {
+		return fmt.Errorf("%d pnodes at %d sites", len(p.pnodes), len(p.siteNames))
 	}
 	if o := p.underlay(); o != nil {
 		for i := range o.Underlay {

@@ -58,6 +58,13 @@ func TestDecodeRefuses(t *testing.T) {
 		"set of a matrix":  {spoil(t, good, func(w *wirePlan) { w.Links.Matrices[0].Sets[0] = 77 }), "set 77"},
 		"name of a change": {spoil(t, good, func(w *wirePlan) { w.Links.Sets[0] = "a[" }), "parse node set"},
 		"steps":            {spoil(t, good, func(w *wirePlan) { w.Links.Steps[0].At = 1 << 40 }), "not in order"},
+		"way to nowhere":   {spoil(t, good, func(w *wirePlan) { w.Ways = []wireWay{{From: "", To: "x", Takes: 1}} }), "to \"x\""},
+		"way of no time":   {spoil(t, good, func(w *wirePlan) { w.Ways = []wireWay{{Takes: 0}} }), "takes 0s"},
+		"port":             {spoil(t, good, func(w *wirePlan) { w.Port = 0 }), "port 0"},
+		"VNI":              {spoil(t, good, func(w *wirePlan) { w.VNI = 1 << 24 }), "VNI"},
+		"overlay":          {spoil(t, good, func(w *wirePlan) { w.Overlay = 9 }), "kind 9"},
+		"no key":           {spoil(t, good, func(w *wirePlan) { w.Encryption = 2 }), "WireGuard"},
+		"IPv6":             {spoil(t, good, func(w *wirePlan) { w.Pnodes[0].Address = make([]byte, 16) }), "nobody can be"},
 		"apart":            {spoil(t, good, func(w *wirePlan) { w.Complete, w.Kinds[1].Gateway = true, false }), "no chain"},
 	} {
 		_, err := Decode(test.data)
@@ -155,7 +162,9 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("decoded, encoded and decoded, it is another plan: %v", err)
 		}
 		for i := range p.Pnodes() {
-			_ = p.Program(i).String()
+			if q := p.Program(i); q != nil {
+				_ = q.String()
+			}
 		}
 		_ = p.Forecast().String()
 	})

@@ -70,6 +70,9 @@ func (m *maker) checkUnderlay() {
 	if m.encrypts() && len(keyless) > 0 {
 		m.bad("encrypt what goes to "+fewOf(keyless, "pnode"), "it has no WireGuard", "use kernels with CONFIG_WIREGUARD, or leave out encryption")
 	}
+	if n := len(m.siteNames); n > program.MaxSites {
+		m.bad("number sites", fmt.Sprintf("the pnodes are at %d", n), fmt.Sprintf("start agents with fewer different --site, at most %d", program.MaxSites))
+	}
 	if len(m.pnodes) > program.MaxPnodes {
 		m.bad("number pnodes", fmt.Sprintf("there are %d", len(m.pnodes)), fmt.Sprintf("a platform has at most %d", program.MaxPnodes))
 	}

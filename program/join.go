@@ -77,7 +77,7 @@ func (s *Shared) Validate() error {
 
 func (s *Shared) validateWays() error {
 	n := int(s.Sites)
-	if len(s.Ways) != 0 && len(s.Ways) != n*n {
+	if n > MaxSites || len(s.Ways) != 0 && len(s.Ways) != n*n {
 		return fmt.Errorf("%d ways between %d sites", len(s.Ways), n)
 	}
 	for i := range s.Overlay.rows() {

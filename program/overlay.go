@@ -86,6 +86,10 @@ func InsideAddr(vni, number uint32) netip.Addr {
 // MaxPnodes is how many pnodes a platform has at most.
 const MaxPnodes = 1<<20 - 1
 
+// MaxSites is how many sites the pnodes of a platform are at, at most: Shared has
+// a row and a column for each.
+const MaxSites = 1024
+
 // VXLANOverhead is what a tunnel adds to a packet of a vnetwork: its Ethernet
 // header, and VXLAN, UDP and IPv4 (RFC 7348, section 5).
 const VXLANOverhead = 14 + 8 + 8 + 20

@@ -126,6 +126,7 @@ func TestPartsRefuse(t *testing.T) {
 		}, "WireGuard"},
 		{"site", func(s *Shared, o *Own) { s.Overlay.Underlay[1].Site = 7 }, "site 7 of 2"},
 		{"ways", func(s *Shared, o *Own) { s.Ways = s.Ways[:3] }, "3 ways"},
+		{"sites", func(s *Shared, o *Own) { s.Ways, s.Sites = nil, MaxSites+1 }, "between 1025 sites"},
 		{"a way back in time", func(s *Shared, o *Own) { s.Ways[1] = -1 }, "takes -1ns"},
 		{"number", func(s *Shared, o *Own) { o.Number = 2 }, "pnode 2 of 2"},
 		{"great number", func(s *Shared, o *Own) { o.Number = 1<<32 - 1 }, "pnode 4294967295 of 2"},
