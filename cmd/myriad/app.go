@@ -144,7 +144,7 @@ func (a *app) rootCmd() *cobra.Command {
 		a.upCmd(), a.statusCmd(), a.psCmd(), a.inspectCmd(), a.execCmd(), a.shellCmd(),
 		a.checkCmd(), a.linkCmd(), a.fidelityCmd(), a.eventsCmd(), a.downCmd())
 	a.addGroup(root, "many", "Many machines:",
-		a.initCmd(), a.tokenCmd(), a.agentCmd(), a.bootstrapCmd(), a.relayCmd(), a.pnodesCmd(), a.drainCmd())
+		a.initCmd(), a.tokenCmd(), a.agentCmd(), a.bootstrapCmd(), a.relayCmd(), a.pnodesCmd(), a.drainCmd(), a.rehearseCmd())
 	a.addGroup(root, "machine", "This machine:",
 		a.doctorCmd(), a.verifyCmd(), newBenchCmd(a), a.serveCmd())
 	root.AddCommand(a.versionCmd(), a.completionCmd(), a.bashCmd())

@@ -28,38 +28,45 @@ exit code is 1 when a bar is not met (accuracy only says so).`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	for _, b := range []struct {
-		name, short string
-		n           int
-		run         func(context.Context, bench.Options) ([]bench.Row, error)
-	}{
-		{"deploy", "up, up again, an edit and down, beside the bare kernel", 1000, bench.Deploy},
-		{"exec", "a command on every vnode, beside bare fork and exec", 1000, bench.Exec},
-		{"fabric", "round trips, packets a second, TCP and ARP, beside Linux bridges", 1000, bench.Fabric},
-		{"plan", "planning for 4,000 pnodes, in time and memory", 1000000, bench.Plan},
-		{"mininet", "up and down, beside Mininet on this machine", 1000, bench.Mininet},
+	for _, b := range []benchOf{
+		{"deploy", "up, up again, an edit and down, beside the bare kernel", bench.Options{N: 1000, Runs: 3}, bench.Deploy},
+		{"exec", "a command on every vnode, beside bare fork and exec", bench.Options{N: 1000, Runs: 3}, bench.Exec},
+		{"fabric", "round trips, packets a second, TCP and ARP, beside Linux bridges", bench.Options{N: 1000, Runs: 3}, bench.Fabric},
+		{"plan", "planning for 4,000 pnodes, in time and memory", bench.Options{N: 1000000, Runs: 3}, bench.Plan},
+		{"mininet", "up and down, beside Mininet on this machine", bench.Options{N: 1000, Runs: 3}, bench.Mininet},
+		{"pnodes", "up over several pnodes as namespaces, beside one pnode and the bare kernel", bench.Options{N: 8000, Runs: 3, Pnodes: 8}, bench.Pnodes},
+		{"overlay", "the path between two pnodes, beside a bridge and VXLAN by hand", bench.Options{N: 1000, Runs: 6}, bench.Overlay},
+		{"loss", "how soon a lost pnode, with as many vnodes on each, is known and replaced", bench.Options{N: 1000, Runs: 3, Pnodes: 4}, bench.Loss},
+		{"kills", "that all is well after the coordinator was killed, --runs times", bench.Options{N: 150, Runs: 50, Pnodes: 3}, bench.Kills},
 	} {
-		cmd.AddCommand(a.benchCmd(b.name, b.short, b.n, b.run))
+		cmd.AddCommand(a.benchCmd(b))
 	}
 	cmd.AddCommand(a.benchAccuracyCmd(), a.benchReferenceCmd(), benchPeerCmd(), benchProberCmd(), benchFloorCmd(), benchForksCmd())
 	return cmd
 }
 
-// benchCmd is one bench: it runs, prints its rows, and fails where a bar is
-// not met.
-func (a *app) benchCmd(name, short string, n int, run func(context.Context, bench.Options) ([]bench.Row, error)) *cobra.Command {
-	o := bench.Options{N: n}
+// benchOf is one bench, with the options that it has by default. One of several
+// pnodes has Pnodes.
+type benchOf struct {
+	name, short string
+	standard    bench.Options
+	run         func(context.Context, bench.Options) ([]bench.Row, error)
+}
+
+// benchCmd runs a bench, prints its rows, and fails where a bar is not met.
+func (a *app) benchCmd(b benchOf) *cobra.Command {
+	o := b.standard
 	cmd := &cobra.Command{
-		Use:     name,
-		Short:   "Measure " + short,
-		Example: fmt.Sprintf("  myriad bench %s\n  myriad bench %s --vnodes %d --runs 3 -o json", name, name, n),
+		Use:     b.name,
+		Short:   "Measure " + b.short,
+		Example: fmt.Sprintf("  myriad bench %s\n  myriad bench %s --vnodes %d --runs %d -o json", b.name, b.name, o.N, o.Runs),
 		Args:    args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.N < 1 || o.Runs < 1 {
-				return usageError(cmd, "--vnodes and --runs are positive")
+			if o.N < 1 || o.Runs < 1 || b.standard.Pnodes > 0 && o.Pnodes < 1 {
+				return usageError(cmd, "--vnodes, --runs and --pnodes are positive")
 			}
-			if name != "plan" {
-				if err := needRoot("bench " + name); err != nil {
+			if b.name != "plan" {
+				if err := needRoot("bench " + b.name); err != nil {
 					return err
 				}
 			}
@@ -69,15 +76,18 @@ func (a *app) benchCmd(name, short string, n int, run func(context.Context, benc
 			}
 			o.Exe = exe
 			o.Say = func(line string) { fmt.Fprintln(a.stderr, line) }
-			rows, err := run(cmd.Context(), o)
+			rows, err := b.run(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
 			return a.printRows(rows)
 		},
 	}
-	cmd.Flags().IntVar(&o.N, "vnodes", n, "scale")
-	cmd.Flags().IntVar(&o.Runs, "runs", 3, "repetitions, each beside its own reference")
+	cmd.Flags().IntVar(&o.N, "vnodes", o.N, "scale")
+	cmd.Flags().IntVar(&o.Runs, "runs", o.Runs, "repetitions, each beside its own reference")
+	if b.standard.Pnodes > 0 {
+		cmd.Flags().IntVar(&o.Pnodes, "pnodes", o.Pnodes, "pnodes, each a network namespace of this machine")
+	}
 	return cmd
 }
 
