@@ -143,14 +143,19 @@ func testWays(t *testing.T, fq bool) {
 		name    string
 		out, in time.Duration
 		want    time.Duration // there and back, less the ways
-	}{{"more", 100 * ms, 0, 120 * ms}, {"less", 30 * ms, 0, 0}, {"nothing at the sender", 0, 30 * ms, 60 * ms}, {"both", 50 * ms, 30 * ms, 80 * ms}} {
+		held    uint64        // how many times then
+	}{{"more", 100 * ms, 0, 120 * ms, 2}, {"less", 30 * ms, 0, 0, 0}, {"nothing at the sender", 0, 30 * ms, 60 * ms, 2}, {"both", 50 * ms, 30 * ms, 80 * ms, 4}} {
 		w.shared.Links = everyone(program.Condition{Delay: trial.out}, program.Condition{Delay: trial.in})
 		w.ensure()
-		if got := l.rtt(client, server.LocalAddr()); got < trial.want || got > trial.want+soon/4 {
+		before := w.count()["held"]
+		if got := l.rtt(client, server.LocalAddr()); got < trial.want || got > trial.want+soon {
 			t.Errorf("%s: %v, want %v", trial.name, got, trial.want)
 		}
+		if got := w.count()["held"] - before; got != trial.held {
+			t.Errorf("%s: held %d times, want %d", trial.name, got, trial.held)
+		}
 		want := 2 * (trial.out + trial.in)
-		if got := l.rtt(client, near.LocalAddr()); got < want || got > want+soon/4 {
+		if got := l.rtt(client, near.LocalAddr()); got < want || got > want+soon {
 			t.Errorf("%s, on one pnode: %v, want %v", trial.name, got, want)
 		}
 	}

@@ -110,18 +110,6 @@ func (w *world) ensure() (writes int) {
 	return writes
 }
 
-// of gives the pnode that has a vnode.
-func (w *world) of(vnode string) *lab {
-	w.Helper()
-	for _, l := range w.pnodes {
-		if l.vnodes[vnode] != nil {
-			return l
-		}
-	}
-	w.Fatalf("no vnode %s", vnode)
-	panic("unreachable")
-}
-
 // both makes one lab of the vnodes of two, for what a lab can do.
 func (w *world) both() *lab {
 	all := *w.pnodes[0]
