@@ -31,6 +31,7 @@ The exit code is 1 if the platform does not fit.`
 // planOptions are the flags of plan.
 type planOptions struct {
 	pnodes int
+	sites  []string
 	cpus   int
 	memory float64 // GB
 	show   bool
@@ -45,6 +46,7 @@ func (a *app) planCmd() *cobra.Command {
 		Example: `  myriad plan platform.yaml
   myriad plan platform.yaml --show | grep ' peer7 '
   myriad plan platform.yaml --pnodes 4 --cpus 32 --memory 256
+  myriad plan platform.yaml --pnodes 8 --sites paris,lyon
   myriad plan platform.yaml -o json | jq '.forecast.limits[0]'`,
 		Args:              args(1, 1, "a FILE (- is standard input)"),
 		ValidArgsFunction: completeFiles(1),
@@ -53,6 +55,7 @@ func (a *app) planCmd() *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVar(&opts.show, "show", false, "print the program of every pnode")
 	flags.IntVar(&opts.pnodes, "pnodes", 0, "plan for this many imagined pnodes, like this one")
+	flags.StringSliceVar(&opts.sites, "sites", nil, "sites of the imagined pnodes, in turn")
 	flags.IntVar(&opts.cpus, "cpus", 0, "CPUs of each (0: as many as here)")
 	flags.Float64Var(&opts.memory, "memory", 0, "GB of memory of each (0: as much as here)")
 	return cmd
@@ -110,6 +113,11 @@ func (o *planOptions) machines(stateDir string) []plan.Pnode {
 	for i := range out {
 		out[i] = one
 		out[i].Name = fmt.Sprintf("pnode%d", i+1)
+		// As on Ethernet, with WireGuard.
+		out[i].MTU, out[i].Key = 1500, [32]byte{1}
+		if len(o.sites) > 0 {
+			out[i].Site = o.sites[i%len(o.sites)]
+		}
 		out[i].Address = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 	}
 	return out
