@@ -71,7 +71,8 @@ func TestReach(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	none := f.echo(t, nonce, time.Nanosecond) // its time is over
+	none := f.echo(t, nonce, time.Nanosecond)
+	time.Sleep(50 * time.Millisecond) // its time is over
 	if r, err := f.reach(t, bus.Reach{Nonce: nonce, Addr: none, Count: 5}); r.Answered != 0 {
 		t.Errorf("nobody answers: %+v, %v", r, err)
 	}

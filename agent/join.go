@@ -22,6 +22,7 @@ const (
 	refusedEvery  = 10 * time.Second       // where it was refused, and carries vnodes all the same
 	lookEvery     = time.Second            // at the address, and whether anybody leads
 	leadPatience  = 3 * bus.LeadEvery      // without a word of the coordinator, until that is said
+	aloneFor      = time.Second            // without an answer, until that is said
 	beatEvery     = 500 * time.Millisecond // unless the coordinator says otherwise
 	helloProblems = 10                     // of each platform, in a hello: it must fit one message
 )
@@ -71,6 +72,7 @@ type joining struct {
 	told    string        // what was complained about last
 	wasIn   bool          // the agent was taken in, once
 	quiet   bool          // it was said that nobody is to be heard
+	alone   time.Time     // since when nobody answers; zero: somebody does
 	address netip.Addr    // as told
 	mtu     uint16
 }
@@ -159,7 +161,7 @@ func (j *joining) answered(w answer) error {
 	case err != nil:
 		return j.unanswered(err)
 	}
-	j.wasIn, j.told, j.pause = true, "", helloFirst
+	j.wasIn, j.told, j.pause, j.alone = true, "", helloFirst, time.Time{}
 	beat := w.Beat
 	if beat <= 0 {
 		beat = beatEvery
@@ -184,7 +186,12 @@ func (j *joining) unanswered(err error) error {
 	if p.Kind == program.KindInvalid && !j.wasIn { // one of the two does not understand the other
 		return p
 	}
-	if !errors.Is(err, context.Canceled) { // by the loss of the connection, which is told of
+	if j.alone.IsZero() {
+		j.alone = time.Now()
+	}
+	// A coordinator that starts beside its agent is soon there, and the loss of
+	// the connection is told of elsewhere.
+	if time.Since(j.alone) > aloneFor && !errors.Is(err, context.Canceled) {
 		j.tell("nobody takes this pnode in yet: " + p.Error())
 	}
 	j.next.Reset(j.pause/2 + rand.N(j.pause))

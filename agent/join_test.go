@@ -28,7 +28,7 @@ func TestJoin(t *testing.T) {
 	f := newFake(t, server, "c", 1)
 	h := wait(t, f.hellos)
 	if h.Pnode != pnode || h.Protocol != bus.Protocol || h.Version != "1" || h.Machine != "m" || h.Site != "lyon" || h.Key[0] != 7 ||
-		h.Coordinator != "" || h.Seq == 0 || h.Session == "" || h.Now.IsZero() || h.Address.IsValid() {
+		h.Coordinator != "" || h.Seq == 0 || h.Boot == "" || h.Kernel == "" || h.Session == "" || h.Now.IsZero() || h.Address.IsValid() {
 		t.Errorf("hello: %+v", h)
 	}
 	last := h.Seq

@@ -15,6 +15,7 @@ import (
 // found out remains zero: not known.
 func machine(h *bus.Hello) {
 	h.CPUs = runtime.NumCPU()
+	h.Kernel = setting("kernel/osrelease")
 	h.Boot = setting("kernel/random/boot_id")
 	h.Namespaces, _ = strconv.ParseUint(setting("user/max_net_namespaces"), 10, 64)
 	h.Pids, _ = strconv.ParseUint(setting("kernel/pid_max"), 10, 64)

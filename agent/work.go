@@ -39,7 +39,6 @@ func (a *agent) apply(ctx context.Context, q bus.Apply, s *bus.Stream) error {
 	if err != nil {
 		return err
 	}
-	large := len(encoded) >= largeProgram
 	encoded = nil
 	h, err := a.occupy(ctx, q.Name)
 	if err != nil {
@@ -50,15 +49,11 @@ func (a *agent) apply(ctx context.Context, q bus.Apply, s *bus.Stream) error {
 		return err
 	}
 	err = a.match(ctx, h, p, s)
-	if p = nil; large {
+	if p = nil; a.Cache == nil { // else many agents would each have all collected
 		debug.FreeOSMemory() // the program, and what it was decoded from
 	}
 	return err
 }
-
-// largeProgram is from how many bytes on it is worth a collection to give back
-// what a program took.
-const largeProgram = 1 << 20
 
 // program puts a program together from what is the pnode's own and what all
 // share.
