@@ -32,11 +32,12 @@ type Options struct {
 	Undo   bool     // take agents, vnodes and files away instead
 	Keep   bool     // what an earlier run left there stays: its vnodes live on
 
-	Join  string   // where agents join: tls://host:port
-	Token string   // what they show
-	Site  string   // where they are; may be empty
-	Args  []string // more arguments of the agent
-	Dir   string   // on the machines, for all that is put there; empty: DefaultDir
+	Join   string   // where agents join: tls://host:port
+	Token  string   // what they show
+	Site   string   // where they are; may be empty
+	Args   []string // more arguments of the agent
+	Dir    string   // on the machines, for all that is put there; empty: DefaultDir
+	RunDir string   // on the machines, of the agent; empty: DefaultRunDir
 
 	Arity     int  // machines that each machine helps to reach; 0: DefaultArity; negative: no tree
 	AcceptNew bool // trust machines whose keys are not known, and note their keys
@@ -46,8 +47,12 @@ type Options struct {
 	Tell func(Event)
 }
 
-// DefaultDir is where things are put on a machine.
-const DefaultDir = "/var/lib/myriad"
+// DefaultDir is where things are put on a machine, and DefaultRunDir where its
+// agent has its sockets.
+const (
+	DefaultDir    = "/var/lib/myriad"
+	DefaultRunDir = "/run/myriad"
+)
 
 // DefaultArity is how many machines one machine helps at a time, and
 // window how many are worked on at a time where there is no tree.
@@ -104,6 +109,9 @@ func Run(ctx context.Context, o Options) ([]Event, error) {
 func (o *Options) validate() error {
 	if o.Dir == "" {
 		o.Dir = DefaultDir
+	}
+	if o.RunDir == "" {
+		o.RunDir = DefaultRunDir
 	}
 	if o.Arity == 0 {
 		o.Arity = DefaultArity

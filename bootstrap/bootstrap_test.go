@@ -210,7 +210,7 @@ func TestUpAndUndo(t *testing.T) {
 	o := m.options()
 	o.Site, o.Args = "paris", []string{"--address", "10.0.0.1"}
 	m.all(m.run(o), StateUp)
-	want := fmt.Sprintf("down --all --state-dir %[1]s\nagent --join tls://coordinator:4222 --token-file %[1]s/token --state-dir %[1]s --name %[2]s --site paris --address 10.0.0.1 --background\n",
+	want := fmt.Sprintf("down --all --state-dir %[1]s --run-dir /run/myriad\nagent --join tls://coordinator:4222 --token-file %[1]s/token --state-dir %[1]s --run-dir /run/myriad --name %[2]s --site paris --address 10.0.0.1 --background\n",
 		DefaultDir, m.names[1])
 	if got := m.calls(1); got != want {
 		t.Errorf("it was told\n%swant\n%s", got, want)
@@ -223,7 +223,7 @@ func TestUpAndUndo(t *testing.T) {
 	m.calls(0)
 	o.Keep = true
 	m.all(m.run(o), StateUp)
-	if got := m.calls(0); !strings.HasPrefix(got, "agent --stop --state-dir "+DefaultDir+"\nagent --join") {
+	if got := m.calls(0); !strings.HasPrefix(got, "agent --stop --state-dir "+DefaultDir+" --run-dir /run/myriad\nagent --join") {
 		t.Errorf("a second time it was told\n%s", got)
 	}
 	if again := m.sh(0, "stat -c %i "+DefaultDir+"/bin/myriad"); again != inode {

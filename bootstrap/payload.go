@@ -86,7 +86,7 @@ func (p *payload) deliver(c *client, say func(string)) error {
 
 // script is a text for a shell, which begins with what all have in common.
 func (p *payload) script(text string) string {
-	return "set -eu; umask 077; D=" + quote(p.Dir) + "; U=/run/systemd/system/" + unitName + "; " + text
+	return "set -eu; umask 077; D=" + quote(p.Dir) + "; R=" + quote(p.RunDir) + "; U=/run/systemd/system/" + unitName + "; " + text
 }
 
 // begin makes the directory, and notes whether it was there.
@@ -94,7 +94,7 @@ const begin = `if [ ! -e "$D/list" ]; then if [ -d "$D" ]; then had=yes; else ha
 
 // stop ends the agent of before, if there is one.
 const stop = `if [ -d /run/systemd/system ] && [ -e "$U" ]; then systemctl stop ` + unitName + ` || true; fi; ` +
-	`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" agent --stop --state-dir "$D"; fi; `
+	`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" agent --stop --state-dir "$D" --run-dir "$R"; fi; `
 
 // install puts the files there, and takes away what an earlier run left.
 func (p *payload) install(c *client, say func(string), same bool) error {
@@ -111,7 +111,7 @@ func (p *payload) install(c *client, say func(string), same bool) error {
 	}
 	if !p.Keep {
 		say("removing vnodes of an earlier run")
-		if _, err := c.run(c.asRoot(p.script(`"$D/bin/myriad" down --all --state-dir "$D" >/dev/null`)), nil); err != nil {
+		if _, err := c.run(c.asRoot(p.script(`"$D/bin/myriad" down --all --state-dir "$D" --run-dir "$R" >/dev/null`)), nil); err != nil {
 			return fmt.Errorf("remove vnodes of an earlier run: %w", err)
 		}
 	}
@@ -121,7 +121,7 @@ func (p *payload) install(c *client, say func(string), same bool) error {
 
 // arguments are those of the agent on a machine.
 func (p *payload) arguments(c *client) []string {
-	args := []string{"agent", "--join", p.Join, "--token-file", p.Dir + "/token", "--state-dir", p.Dir, "--name", c.name}
+	args := []string{"agent", "--join", p.Join, "--token-file", p.Dir + "/token", "--state-dir", p.Dir, "--run-dir", p.RunDir, "--name", c.name}
 	if p.Site != "" {
 		args = append(args, "--site", p.Site)
 	}
@@ -172,7 +172,7 @@ LimitNPROC=infinity
 // undo takes everything away that a bootstrap made.
 func (p *payload) undo(c *client) error {
 	_, err := c.run(c.asRoot(p.script(`if [ -e "$D/list" ]; then `+stop+
-		`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" down --all --state-dir "$D" >/dev/null; fi; `+
+		`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" down --all --state-dir "$D" --run-dir "$R" >/dev/null; fi; `+
 		`if [ -e "$U" ]; then rm -f "$U"; systemctl daemon-reload; systemctl reset-failed `+unitName+` 2>/dev/null || true; fi; `+
 		`if [ "$(cat "$D/list")" = no ]; then rm -rf "$D"; `+
 		`else rm -rf "$D/bin" "$D/token" "$D/agent.log" "$D/machine" "$D/list"; fi; fi`)), nil)

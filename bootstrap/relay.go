@@ -23,6 +23,7 @@ type order struct {
 	Site      string   `json:"site,omitempty"`
 	Args      []string `json:"args,omitempty"`
 	Dir       string   `json:"dir"`
+	RunDir    string   `json:"run_dir"`
 	Arity     int      `json:"arity"`
 	AcceptNew bool     `json:"accept_new,omitempty"`
 	Known     []byte   `json:"known"`
@@ -77,7 +78,7 @@ func (t *tree) relay(ctx context.Context, c *client, hosts []string) error {
 		return err
 	}
 	text, err := json.Marshal(order{Hosts: hosts, User: t.User, Keep: t.Keep, Join: t.Join, Token: t.Token, Site: t.Site, Args: t.Args,
-		Dir: t.Dir, Arity: t.Arity, AcceptNew: t.AcceptNew, Known: t.keys.text})
+		Dir: t.Dir, RunDir: t.RunDir, Arity: t.Arity, AcceptNew: t.AcceptNew, Known: t.keys.text})
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func Relay(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	lines := json.NewEncoder(out)
-	_, err := Run(ctx, Options{Hosts: q.Hosts, User: q.User, Keep: q.Keep, Join: q.Join, Token: q.Token, Site: q.Site, Args: q.Args, Dir: q.Dir,
+	_, err := Run(ctx, Options{Hosts: q.Hosts, User: q.User, Keep: q.Keep, Join: q.Join, Token: q.Token, Site: q.Site, Args: q.Args, Dir: q.Dir, RunDir: q.RunDir,
 		Arity: q.Arity, AcceptNew: q.AcceptNew, SSH: SSH{Known: q.Known}, Tell: func(e Event) {
 			if err := lines.Encode(e); err != nil {
 				cancel(fmt.Errorf("whoever asked is gone: %w", err))

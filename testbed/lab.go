@@ -26,7 +26,7 @@ type LabOptions struct {
 	// Agent gives more arguments for the agent of a pnode; nil: there are none.
 	// Without an --address among them, it is told its address on the underlay.
 	Agent func(i int) []string
-	Only  int // agents are started on the first so many pnodes; 0: on all
+	Only  int // agents are started on the first so many pnodes; 0: on all; negative: on none
 }
 
 // Lab is Myriad in a bed: a coordinator that listens on the control network,
@@ -92,7 +92,7 @@ func (l *Lab) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	return l.AwaitPnodes(ctx, l.Only)
+	return l.AwaitPnodes(ctx, max(l.Only, 0))
 }
 
 func (l *Lab) dir(i int) string { return filepath.Join(l.PnodeDir(i), l.Label) }

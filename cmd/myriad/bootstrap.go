@@ -67,6 +67,7 @@ func (a *app) bootstrapCmd() *cobra.Command {
 	flags.StringVar(&f.o.SSH.Config, "ssh-config", "", "configuration of SSH (default ~/.ssh/config)")
 	flags.BoolVar(&f.o.AcceptNew, "accept-new", false, "trust machines that are not among the known hosts, and note their keys")
 	flags.StringVar(&f.o.Dir, "dir", bootstrap.DefaultDir, "directory there for all that is put onto a machine")
+	flags.StringVar(&f.o.RunDir, "remote-run-dir", bootstrap.DefaultRunDir, "run directory of the agents there")
 	flags.StringVar(&f.o.Binary, "binary", "", "binary to copy (default: this one)")
 	flags.IntVar(&f.o.Arity, "arity", bootstrap.DefaultArity, "how many machines each machine helps to reach; -1: none does")
 	flags.BoolVar(&f.o.Keep, "keep", false, "leave vnodes of an earlier run alone: the agent finds them")
