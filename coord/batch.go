@@ -2,7 +2,6 @@ package coord
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -22,10 +21,11 @@ type batch struct {
 	resumes *playing  // the schedule that steps are of, as it was before
 	at      time.Time // zero: at once
 	next    *program.Links
-	made    []Made // by ask
-	pending map[string]bool
-	reached []string // pnodes that have it
+	made    []Made            // by ask
+	pending map[string]uint64 // calls by pnode
+	reached []string          // pnodes that have it
 	shaped  program.Shaped
+	away    []failure // pnodes that are not there
 	errs    []error
 	stopped bool
 }
@@ -105,25 +105,19 @@ func (m *Machine) obsolete(p *platform) bool {
 
 // shapeable gives the pnodes that carry a platform.
 func (m *Machine) shapeable(p *platform) []string {
-	var out []string
-	for i, n := range p.plan.Pnodes() {
-		if n.Name != "" && (p.plan.VnodesOn(i) > 0 || p.reports[n.Name] != nil) {
-			out = append(out, n.Name)
-		}
-	}
-	return out
+	return p.where.names
 }
 
 // reachable tells whether any pnode that carries a platform is there.
 func (m *Machine) reachable(p *platform) bool {
-	return slices.ContainsFunc(m.shapeable(p), func(pnode string) bool { return m.pnodes[pnode] != nil })
+	return slices.ContainsFunc(m.shapeable(p), m.there)
 }
 
 // differing gives the pnodes that are there and may not have what is in force.
 func (m *Machine) differing(p *platform) []string {
 	var out []string
-	for _, pnode := range slices.Sorted(maps.Keys(p.links.state.differ)) {
-		if m.pnodes[pnode] != nil && p.reports[pnode] != nil {
+	for _, pnode := range names(p.links.state.differ) {
+		if m.there(pnode) && p.reports[pnode] != nil {
 			out = append(out, pnode)
 		}
 	}
@@ -145,18 +139,19 @@ func (l *links) mayDiffer(pnode string) {
 // startShape has pnodes put the batch into force.
 func (m *Machine) startShape(p *platform, pnodes []string) {
 	b := p.links.batch
-	b.stage, b.pending = shaping, map[string]bool{}
+	b.stage, b.pending = shaping, map[string]uint64{}
 	absent := &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "change links of " + p.name, Cause: "no agent is there"}
 	if absent.Remedy = "start one, and ask again"; m.reachable(p) {
 		absent.Remedy = "it gets the change when it is back"
 	}
 	for _, pnode := range pnodes {
-		if m.pnodes[pnode] == nil {
-			b.errs = append(b.errs, m.from(pnode, absent))
+		if !m.there(pnode) {
+			b.away = append(b.away, failure{pnode, m.from(pnode, absent)})
 			continue
 		}
-		b.pending[pnode] = true
-		m.do(Shape{Platform: p.name, Pnode: pnode, Links: b.next, At: b.at})
+		m.call++
+		b.pending[pnode] = m.call
+		m.do(Shape{Platform: p.name, Pnode: pnode, Call: m.call, Links: b.next, At: b.at})
 	}
 	if len(b.pending) == 0 {
 		m.endBatch(p)
@@ -166,7 +161,7 @@ func (m *Machine) startShape(p *platform, pnodes []string) {
 // linksShaped takes a pnode's word.
 func (m *Machine) linksShaped(p *platform, e *LinksShaped) {
 	b := p.links.batch
-	if !b.pending[e.Pnode] {
+	if b.pending[e.Pnode] == 0 || b.pending[e.Pnode] != e.Call {
 		return
 	}
 	delete(b.pending, e.Pnode)
@@ -184,10 +179,31 @@ func (m *Machine) linksShaped(p *platform, e *LinksShaped) {
 	}
 }
 
+// loseLinks has a batch go on without a pnode that is lost.
+func (m *Machine) loseLinks(p *platform, pnode string) {
+	b := p.links.batch
+	if b == nil || b.stage != shaping || b.pending[pnode] == 0 {
+		return
+	}
+	delete(b.pending, pnode)
+	b.away = append(b.away, failure{pnode, m.from(pnode, m.problemLost(pnode))})
+	if len(b.pending) == 0 {
+		m.endBatch(p)
+	}
+}
+
 // endBatch goes on when no pnode is at work on a batch any more. What is in
 // force is remembered before anybody is told.
 func (m *Machine) endBatch(p *platform) {
 	b, l := p.links.batch, &p.links
+	for _, f := range b.away {
+		if p.plan.Loss() == topo.LossFail || len(b.reached) == 0 {
+			b.errs = append(b.errs, f.err)
+		} else {
+			l.mayDiffer(f.pnode) // the others go on without
+		}
+	}
+	b.away = nil
 	switch {
 	case len(b.errs) > 0 && b.stopped:
 		m.putBack(p)

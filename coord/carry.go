@@ -2,7 +2,6 @@ package coord
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -11,7 +10,44 @@ import (
 	"myriad/bus"
 	"myriad/plan"
 	"myriad/program"
+	"myriad/store"
+	"myriad/topo"
 )
+
+// plan has a plan made. Its source is read behind what is to be written.
+func (c *Coordinator) plan(ctx context.Context, e MakePlan) {
+	if e.Source != nil {
+		c.work.Go(func() { c.post(c.makePlan(e)) })
+		return
+	}
+	c.writes.add(func() {
+		source, err := c.source(ctx, e.Platform)
+		if err != nil {
+			c.post(Planned{Platform: e.Platform, Err: err})
+			return
+		}
+		e.Source = source
+		source.Force = e.Force
+		c.work.Go(func() {
+			made := c.makePlan(e)
+			made.Source = source
+			c.post(made)
+		})
+	})
+}
+
+// source gives the source from which a platform was brought up.
+func (c *Coordinator) source(ctx context.Context, platform string) (*Source, error) {
+	file, text, files, err := c.Store.Source(ctx, platform)
+	if err != nil {
+		return nil, err
+	}
+	t, err := topo.ParseWith(file, []byte(text), sent(files))
+	if err != nil {
+		return nil, err
+	}
+	return &Source{File: file, Text: text, Files: files, Digest: store.Digest(text, files), Topology: t}, nil
+}
 
 // makePlan plans a platform, and refuses what will not fit.
 func (c *Coordinator) makePlan(e MakePlan) (made Planned) {
@@ -21,11 +57,17 @@ func (c *Coordinator) makePlan(e MakePlan) (made Planned) {
 			made = Planned{Platform: e.Platform, Err: &program.Problem{Rack: -1, Op: "plan " + e.Platform, Cause: fmt.Sprint(p), Remedy: "this is a defect of myriad; please report it with the topology file"}}
 		}
 	}()
-	p, err := plan.Make(e.Source.Topology, e.Pnodes, plan.Options{Previous: e.Previous})
+	p, err := plan.Make(e.Source.Topology, e.Pnodes, planOptions(e, c.VNIBase))
 	if err == nil && !e.Source.Force {
 		err = fits(p, e.Others)
 	}
 	return Planned{Platform: e.Platform, Plan: p, Err: err}
+}
+
+// planOptions are how a plan is made: its VNIs are of the coordinator's base
+// and the platform's slot.
+func planOptions(e MakePlan, base uint8) plan.Options {
+	return plan.Options{Previous: e.Previous, Ways: e.Ways, VNI: uint32(max(base, 1))<<16 | uint32(e.Slot)<<8}
 }
 
 // fits says why a plan will not fit its pnodes beside other platforms.
@@ -64,18 +106,35 @@ func refusal(platform string, l *plan.Limit, need uint64, with string) error {
 	return p
 }
 
+// workAtOnce is how many pnodes get their programs at once: what waits takes no
+// memory.
+const workAtOnce = 256
+
 // apply sends a pnode its program, and waits for the report. When ctx ends
 // it tells the pnode to stop, and still waits.
 func (c *Coordinator) apply(ctx context.Context, e Apply) (*program.Report, error) {
+	alive, end, err := c.alive(context.WithoutCancel(ctx), e.Pnode)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	number, err := e.Plan.PnodeNumber(e.Pnode)
 	if err != nil {
 		return nil, err
 	}
-	shared, err := c.share(context.WithoutCancel(ctx), e.Plan)
+	select {
+	case c.room <- struct{}{}:
+		defer func() { <-c.room }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-alive.Done():
+		return nil, context.Cause(alive)
+	}
+	shared, err := c.shares.of(alive, e.Plan, e.Links)
 	if err != nil {
 		return nil, err
 	}
-	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Apply{Name: e.Platform, Order: bus.Order{Epoch: c.epoch}, Shared: shared})
+	s, err := bus.Open(alive, c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Apply{Name: e.Platform, Order: c.order(e.Call), Shared: shared})
 	if err != nil {
 		return nil, err
 	}
@@ -84,30 +143,32 @@ func (c *Coordinator) apply(ctx context.Context, e Apply) (*program.Report, erro
 		return nil, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Send(bus.None{}) })()
-	return c.follow(s, e.Platform, e.Pnode)
+	return c.follow(s, e.Platform, e.Pnode, e.Call)
 }
 
-// share puts what all pnodes share of a plan where they find it, and says by
-// what name.
-func (c *Coordinator) share(ctx context.Context, p *plan.Plan) (string, error) {
-	encoded := program.EncodeShared(p.Shared())
-	name := fmt.Sprintf("%s/%x", p.Platform(), sha256.Sum256(encoded))
-	return name, c.programs.Put(ctx, name, encoded)
+// order is the place of a call among all that change something.
+func (c *Coordinator) order(call uint64) bus.Order {
+	return bus.Order{Epoch: c.word().Epoch, Serial: call}
 }
 
 // remove has a pnode remove a platform, and waits until it has.
 func (c *Coordinator) remove(ctx context.Context, e Remove) (*program.Report, error) {
-	s, err := bus.Open(ctx, c.Conn, bus.SubjectOf(e.Pnode, "remove"), bus.Platform{Name: e.Platform})
+	alive, end, err := c.alive(ctx, e.Pnode)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	s, err := bus.Open(alive, c.Conn, bus.SubjectOf(e.Pnode, "remove"), bus.Platform{Name: e.Platform, Order: c.order(e.Call)})
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	return c.follow(s, e.Platform, e.Pnode)
+	return c.follow(s, e.Platform, e.Pnode, e.Call)
 }
 
 // follow posts progress until the pnode has said its last word, which is a
 // report. It may be busy with itself after that.
-func (c *Coordinator) follow(s *bus.Stream, platform, pnode string) (*program.Report, error) {
+func (c *Coordinator) follow(s *bus.Stream, platform, pnode string, call uint64) (*program.Report, error) {
 	for {
 		var p bus.Progress
 		switch err := s.Recv(&p); {
@@ -116,7 +177,7 @@ func (c *Coordinator) follow(s *bus.Stream, platform, pnode string) (*program.Re
 		case err != nil:
 			return nil, err
 		case p.Report == nil:
-			c.post(Counted{platform, pnode, p.Count, p.Doing})
+			c.post(Counted{platform, pnode, call, p.Count, p.Doing})
 		case p.Err != nil:
 			return p.Report, p.Err
 		default:
@@ -129,14 +190,19 @@ func (c *Coordinator) follow(s *bus.Stream, platform, pnode string) (*program.Re
 // force. When ctx ends it tells the pnode that they are not wanted any more,
 // and still waits.
 func (c *Coordinator) shape(ctx context.Context, e Shape) (program.Shaped, error) {
-	q := bus.Shape{Name: e.Platform}
+	alive, end, err := c.alive(context.WithoutCancel(ctx), e.Pnode)
+	if err != nil {
+		return program.Shaped{}, err
+	}
+	defer end()
+	q := bus.Shape{Name: e.Platform, Order: c.order(e.Call)}
 	if !e.At.IsZero() {
 		// What counts is the time from now on, whatever the clock said when the
 		// schedule began.
 		q.At = time.Now().Round(0).Add(time.Until(e.At))
 	}
 	var shaped program.Shaped
-	s, err := bus.Open(context.WithoutCancel(ctx), c.Conn, bus.SubjectOf(e.Pnode, "shape"), q)
+	s, err := bus.Open(alive, c.Conn, bus.SubjectOf(e.Pnode, "shape"), q)
 	if err != nil {
 		return shaped, err
 	}

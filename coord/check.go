@@ -130,7 +130,7 @@ func (k *checking) run(ctx context.Context, timeout time.Duration) {
 		}
 		probes[pnode][v.Rack] = append(probes[pnode][v.Rack], rack.Probe{ID: uint32(id), From: v.Name, To: p.addr})
 	}
-	each(pnodes, func(pnode string) {
+	each(pnodes, func(_ int, pnode string) {
 		if err := k.ask(ctx, pnode, probes[pnode], timeout); err != nil {
 			k.fail(probes[pnode], err.Error())
 		}
@@ -139,6 +139,11 @@ func (k *checking) run(ctx context.Context, timeout time.Duration) {
 
 // ask has a pnode send its probes.
 func (k *checking) ask(ctx context.Context, pnode string, probes map[uint32][]rack.Probe, timeout time.Duration) error {
+	ctx, end, err := k.c.alive(ctx, pnode)
+	if err != nil {
+		return err
+	}
+	defer end()
 	s, err := bus.Open(ctx, k.c.Conn, bus.SubjectOf(pnode, "probe"), bus.Platform{Name: k.plan.Platform()})
 	if err != nil {
 		return err

@@ -3,13 +3,14 @@ package coord
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"myriad/api"
 	"myriad/bus"
+	"myriad/program"
 	"myriad/store"
 	"myriad/topo"
 )
@@ -17,9 +18,19 @@ import (
 // Config is what a coordinator must know. Conn and Store are required; both
 // are the coordinator's own.
 type Config struct {
-	Conn  *bus.Conn
-	Store *store.Store
-	Logf  func(format string, args ...any) // nil: silent
+	Conn     *bus.Conn
+	Store    *store.Store
+	Identity string // of the coordinator, which outlives its process; empty: any
+	Version  string // that agents must have; empty: any
+	VNIBase  uint8  // first byte of the VNIs of its platforms; 0: 1
+	// Lease is how long the right to coordinate is kept that is not renewed,
+	// where other coordinators may be on the same bus. 0: there are none.
+	Lease time.Duration
+	// StandBy is called when another coordinator has the right to coordinate,
+	// with its identity, and with an empty one when this one has got it. It may
+	// be nil.
+	StandBy func(holder string)
+	Logf    func(format string, args ...any) // nil: silent
 }
 
 // tickEvery is how often askers are told how far things are.
@@ -31,21 +42,28 @@ type Coordinator struct {
 	Config
 	events chan Event          // what happens
 	asks   chan func(*Machine) // questions about what is
-	done   chan struct{}       // closed when Run has ended
+	over   chan struct{}       // closed when the loop has ended
+	done   chan struct{}       // closed when Run has
 	work   sync.WaitGroup      // effects being carried out
 	writes *queue              // what the store is to do
 
-	epoch uint64 // greater after every start
+	claim  claim         // of the right to coordinate
+	shares *shares       // opened by begin
+	room   chan struct{} // for calls that carry much
 
-	mu        sync.Mutex
-	askers    map[Asker]*asker
-	lastAsker Asker
-	followers map[chan api.Event]bool
+	mu         sync.Mutex
+	askers     map[Asker]*asker
+	lastAsker  Asker
+	followers  map[chan api.Event]bool
+	beats      []Beat // since the last pulse
+	greets     map[uint64]chan *program.Problem
+	lastTicket uint64
+	lives      map[string]*life // of pnodes that are there
+	agents     atomic.Int64     // how many they are
 
 	// The loop's own.
-	stops  map[[2]string]context.CancelFunc // of applies, by platform and pnode
-	shapes map[[2]string]context.CancelFunc // of changes of links
-	waits  []wait
+	stops map[uint64]context.CancelFunc // of applies and changes of links, by call
+	waits []wait
 
 	played map[string]*Schedule // those whose sources are remembered, by platform; for writes alone
 }
@@ -63,15 +81,17 @@ func New(c Config) *Coordinator {
 	}
 	return &Coordinator{
 		Config:    c,
-		epoch:     uint64(time.Now().UnixNano()),
 		events:    make(chan Event, 64),
 		asks:      make(chan func(*Machine)),
+		over:      make(chan struct{}),
 		done:      make(chan struct{}),
 		writes:    newQueue(),
 		askers:    map[Asker]*asker{},
 		followers: map[chan api.Event]bool{},
-		stops:     map[[2]string]context.CancelFunc{},
-		shapes:    map[[2]string]context.CancelFunc{},
+		greets:    map[uint64]chan *program.Problem{},
+		lives:     map[string]*life{},
+		room:      make(chan struct{}, workAtOnce),
+		stops:     map[uint64]context.CancelFunc{},
 		played:    map[string]*Schedule{},
 	}
 }
@@ -84,20 +104,30 @@ func (c *Coordinator) Run(ctx context.Context) error {
 	defer c.Conn.Close()
 	// What is carried out is ended by Stop or comes to its own end, so that
 	// what is remembered is true.
-	background := context.WithoutCancel(ctx)
+	background, abandon := context.WithCancel(context.WithoutCancel(ctx))
 	var writer sync.WaitGroup
 	writer.Go(c.writes.run)
 	defer writer.Wait()
 	defer c.writes.close()
 	defer c.work.Wait()
+	defer abandon()
+	defer close(c.over)
 
-	m := NewMachine()
+	if err := c.lead(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	m := NewMachine(c.Identity, c.Version)
 	if err := c.begin(background, m); err != nil {
 		return err
 	}
+	deposed := make(chan error, 1)
+	leading, resign := context.WithCancel(background)
+	defer resign()
+	c.work.Go(func() { c.keepLead(leading, deposed) })
 	ending := ctx.Done()
-	tick := time.NewTicker(tickEvery)
+	tick, pulse := time.NewTicker(tickEvery), time.NewTicker(PulseEvery)
 	defer tick.Stop()
+	defer pulse.Stop()
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for ending != nil || m.Busy() {
@@ -116,17 +146,22 @@ func (c *Coordinator) Run(ctx context.Context) error {
 			f(m)
 		case <-ticks:
 			c.step(background, m, Tick{})
+		case <-pulse.C:
+			c.step(background, m, c.heard())
+			c.step(background, m, Pulse{})
 		case <-wake.C:
 			c.step(background, m, Woken{})
 		case <-ending:
 			ending = nil
 			c.step(background, m, Ending{})
+		case err := <-deposed:
+			return err
 		}
 	}
 	return nil
 }
 
-// begin has the machine remember, listens to agents, and asks who is there.
+// begin has the machine remember, and listens to agents.
 func (c *Coordinator) begin(ctx context.Context, m *Machine) error {
 	platforms, problems := c.Store.Platforms(ctx)
 	for _, err := range problems {
@@ -134,40 +169,31 @@ func (c *Coordinator) begin(ctx context.Context, m *Machine) error {
 			c.Logf("coordinator: %v; it is passed over", err)
 		}
 	}
-	c.step(ctx, m, c.restored(platforms))
-	hear := func(err error, e Event) {
-		if err != nil {
-			c.Logf("coordinator: an agent says something unknown: %v", err)
-			return
-		}
-		c.post(e)
+	restored := c.restored(platforms)
+	var err error
+	if restored.Pnodes, restored.Ways, err = c.Store.Pnodes(ctx); err != nil {
+		c.Logf("coordinator: %v; pnodes are not known before they come back", err)
 	}
-	if err := bus.Handle(c.Conn, bus.SubjectHello, func(_ context.Context, h bus.Hello) (bus.Welcome, error) {
-		hear(nil, Came{h})
-		return bus.Welcome{Lead: c.lead()}, nil
-	}); err != nil {
+	if c.shares, err = openShares(ctx, c.Conn); err != nil {
 		return err
 	}
-	if err := bus.Subscribe(c.Conn, bus.SubjectBye, func(f bus.From, err error) { hear(err, Went{f.Pnode}) }); err != nil {
-		return err
+	known := map[string]bool{}
+	for i := range platforms {
+		known[platforms[i].Name] = true
 	}
-	if err := bus.Subscribe(c.Conn, bus.SubjectRacks, func(r bus.Racks, err error) { hear(err, Changed{r.Report}) }); err != nil {
-		return err
+	if err := c.shares.clean(ctx, func(platform string) bool { return known[platform] }); err != nil {
+		c.Logf("coordinator: %v", err) // it takes room, and does no harm
 	}
-	if err := bus.Subscribe(c.Conn, bus.SubjectOverload, func(o bus.Overload, err error) { hear(err, Overloaded{o}) }); err != nil {
-		return err
-	}
-	return bus.Publish(c.Conn, bus.SubjectLead, c.lead())
+	c.step(ctx, m, restored)
+	c.Conn.Connected(func(is bool) { go c.post(Deaf(!is)) })
+	return c.listen()
 }
-
-// lead says who coordinates.
-func (c *Coordinator) lead() bus.Lead { return bus.Lead{Epoch: c.epoch, Now: time.Now()} }
 
 // post tells the loop what happened, unless it has ended.
 func (c *Coordinator) post(e Event) {
 	select {
 	case c.events <- e:
-	case <-c.done:
+	case <-c.over:
 	}
 }
 
@@ -222,7 +248,7 @@ func (c *Coordinator) awake(m *Machine) {
 
 // AwaitPnode returns when the agent of a pnode has said hello.
 func (c *Coordinator) AwaitPnode(ctx context.Context, name string) error {
-	return c.await(ctx, func(m *Machine) bool { return m.pnodes[name] != nil })
+	return c.await(ctx, func(m *Machine) bool { return m.there(name) })
 }
 
 // AwaitEmpty returns when there is no platform, and nothing is under way.
@@ -251,20 +277,16 @@ func (c *Coordinator) Up(ctx context.Context, q *api.UpRequest, tell func(api.Ev
 
 // Down takes a platform away. When ctx ends, that goes on.
 func (c *Coordinator) Down(ctx context.Context, platform string, tell func(api.Event)) error {
-	last, err := c.request(ctx, func(a Asker) Event { return DownAsked{a, platform} }, tell)
-	if err == nil && last.Error != nil {
-		return last.Error
-	}
-	return err
+	return c.ends(ctx, func(a Asker) Event { return DownAsked{a, platform} }, tell)
 }
 
 // step has the machine take an event, and begins what it wants done.
 func (c *Coordinator) step(ctx context.Context, m *Machine, e Event) {
-	if done, ok := e.(Applied); ok {
-		delete(c.stops, [2]string{done.Platform, done.Pnode})
-	}
-	if done, ok := e.(LinksShaped); ok {
-		delete(c.shapes, [2]string{done.Platform, done.Pnode})
+	switch done := e.(type) {
+	case Applied:
+		delete(c.stops, done.Call)
+	case LinksShaped:
+		delete(c.stops, done.Call)
 	}
 	for _, effect := range m.Step(time.Now(), e) {
 		c.carryOut(ctx, effect)
@@ -272,113 +294,10 @@ func (c *Coordinator) step(ctx context.Context, m *Machine, e Event) {
 	c.awake(m)
 }
 
-func (c *Coordinator) carryOut(ctx context.Context, effect Effect) {
-	switch e := effect.(type) {
-	case MakePlan:
-		c.work.Go(func() { c.post(c.makePlan(e)) })
-	case SavePlan:
-		c.writes.add(func() { c.post(Saved{e.Record.Name, c.Store.PutPlan(ctx, &e.Record, e.Source, e.Files, e.Plan)}) })
-	case Save:
-		c.writes.add(func() { c.complain(e.Record.Name, c.Store.Put(ctx, &e.Record)) })
-	case Forget:
-		c.writes.add(func() { c.complain(e.Platform, c.Store.Forget(ctx, e.Platform)) })
-	case Apply:
-		ctx, stop := context.WithCancel(ctx)
-		c.stops[[2]string{e.Platform, e.Pnode}] = stop
-		c.work.Go(func() {
-			defer stop()
-			report, err := c.apply(ctx, e)
-			c.post(Applied{e.Platform, e.Pnode, report, err})
-			debug.FreeOSMemory() // the program, and what it was encoded to
-		})
-	case Stop:
-		c.stops[[2]string{e.Platform, e.Pnode}]()
-	case Remove:
-		c.work.Go(func() {
-			report, err := c.remove(ctx, e)
-			c.post(Removed{e.Platform, e.Pnode, report, err})
-		})
-	case MakeLinks:
-		c.work.Go(func() { c.post(c.makeLinks(e)) })
-	case SaveLinks:
-		c.writes.add(func() {
-			err := c.saveLinks(ctx, e)
-			if e.Answer {
-				c.post(LinksSaved{e.Platform, err})
-				return
-			}
-			c.complain(e.Platform, err)
-		})
-	case ForgetLinks:
-		c.writes.add(func() { c.complain(e.Platform, c.Store.ForgetLinks(ctx, e.Platform)) })
-	case Shape:
-		ctx, stop := context.WithCancel(ctx)
-		c.shapes[[2]string{e.Platform, e.Pnode}] = stop
-		c.work.Go(func() {
-			defer stop()
-			shaped, err := c.shape(ctx, e)
-			c.post(LinksShaped{e.Platform, e.Pnode, shaped, err})
-		})
-	case StopShape:
-		c.shapes[[2]string{e.Platform, e.Pnode}]()
-	case Tell:
-		c.tell(e)
-	case Note:
-		c.announce(e.Event)
-		c.writes.add(func() { c.remember(ctx, e.Event) })
-	}
-}
-
 // complain makes known that something could not be remembered.
 func (c *Coordinator) complain(platform string, err error) {
 	if err != nil {
 		c.Logf("coordinator: %v", err)
 		c.announce(api.Event{Time: time.Now(), Type: "problem", Platform: platform, Message: fmt.Sprintf("it is not remembered: %v", err)})
-	}
-}
-
-// queue is a list of things to do, one after the other.
-type queue struct {
-	mu     sync.Mutex
-	todo   []func()
-	closed bool
-	more   *sync.Cond
-}
-
-func newQueue() *queue {
-	q := &queue{}
-	q.more = sync.NewCond(&q.mu)
-	return q
-}
-
-func (q *queue) add(f func()) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.todo = append(q.todo, f)
-	q.more.Signal()
-}
-
-func (q *queue) close() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.closed = true
-	q.more.Signal()
-}
-
-// run does what is added, until the queue is closed and empty.
-func (q *queue) run() {
-	for {
-		q.mu.Lock()
-		for len(q.todo) == 0 && !q.closed {
-			q.more.Wait()
-		}
-		if len(q.todo) == 0 {
-			q.mu.Unlock()
-			return
-		}
-		f := q.todo[0]
-		q.todo = q.todo[1:]
-		q.mu.Unlock()
-		f()
 	}
 }

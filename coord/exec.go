@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"sync"
 
@@ -55,30 +54,26 @@ type execution struct {
 	output  func(*rack.Reply) error
 	cancel  context.CancelCauseFunc
 
-	mu     sync.Mutex
-	ended  []bool            // by row of the plan
-	causes map[[2]int]string // why racks have failed, by pnode and rack
+	opening sync.WaitGroup // pnodes that have not begun yet
+
+	mu      sync.Mutex
+	streams []*bus.Stream
+	ended   []bool            // by row of the plan
+	causes  map[[2]int]string // why racks have failed, by pnode and rack
 }
 
 func (x *execution) run(ctx context.Context, inputs <-chan rack.Input) error {
-	var calls sync.WaitGroup
-	var streams []*bus.Stream
-	for _, pnode := range slices.Sorted(maps.Keys(x.shares)) {
-		s, err := x.open(ctx, pnode)
-		if err != nil {
-			x.failed(pnode, err)
-			continue
-		}
-		defer s.Close()
-		streams = append(streams, s)
-		calls.Go(func() { x.failed(pnode, x.receive(pnode, s)) })
-	}
 	over := make(chan struct{})
 	var feeding sync.WaitGroup
-	feeding.Go(func() { feed(inputs, streams, over) })
+	feeding.Go(func() { x.feed(inputs, over) })
+	var calls sync.WaitGroup
+	x.opening.Add(len(x.shares))
+	for pnode := range x.shares { // all at once: a command may run for as long as it likes
+		calls.Go(func() { x.failed(pnode, x.runAt(ctx, pnode)) })
+	}
 	calls.Wait()
 	close(over)
-	for _, s := range streams {
+	for _, s := range x.streams {
 		s.Close() // a feeder that waits for one of them goes on
 	}
 	feeding.Wait()
@@ -88,21 +83,39 @@ func (x *execution) run(ctx context.Context, inputs <-chan rack.Input) error {
 	return x.complete()
 }
 
-// open starts the part of the exec that is a pnode's.
-func (x *execution) open(ctx context.Context, pnode int) (*bus.Stream, error) {
-	s, err := bus.Open(ctx, x.c.Conn, bus.SubjectOf(x.pnodes[pnode], "exec"), bus.Platform{Name: x.plan.Platform()})
+// runAt runs the part of the exec that is a pnode's, while that is there.
+func (x *execution) runAt(ctx context.Context, pnode int) error {
+	s, end, err := x.open(ctx, pnode)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.Send(x.sharesOf(pnode)); err != nil {
-		s.Close()
-		return nil, err
+	defer end()
+	return x.receive(pnode, s)
+}
+
+// open starts the part of the exec that is a pnode's.
+func (x *execution) open(ctx context.Context, pnode int) (s *bus.Stream, end context.CancelFunc, err error) {
+	defer x.opening.Done()
+	ctx, end, err = x.c.alive(ctx, x.pnodes[pnode])
+	if err != nil {
+		return nil, nil, err
 	}
-	if err := s.Send(x.request); err != nil {
-		s.Close()
-		return nil, err
+	if s, err = bus.Open(ctx, x.c.Conn, bus.SubjectOf(x.pnodes[pnode], "exec"), bus.Platform{Name: x.plan.Platform()}); err == nil {
+		if err = s.Send(x.sharesOf(pnode)); err == nil {
+			err = s.Send(x.request)
+		}
+		if err != nil {
+			s.Close()
+		}
 	}
-	return s, nil
+	if err != nil {
+		end()
+		return nil, nil, err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.streams = append(x.streams, s)
+	return s, end, nil
 }
 
 // receive passes on what comes from a pnode, until it has no more.
@@ -189,8 +202,17 @@ func (x *execution) complete() error {
 	return x.output(&r)
 }
 
-// feed gives standard input to every pnode, until it or the exec is over.
-func feed(inputs <-chan rack.Input, streams []*bus.Stream, over <-chan struct{}) {
+// feed gives standard input to every pnode, until it or the exec is over. It
+// begins when all have begun, or were found not to be there: nobody misses the
+// first of it.
+func (x *execution) feed(inputs <-chan rack.Input, over <-chan struct{}) {
+	if inputs == nil {
+		return
+	}
+	x.opening.Wait()
+	x.mu.Lock()
+	streams := slices.Clone(x.streams)
+	x.mu.Unlock()
 	for {
 		select {
 		case in, ok := <-inputs:

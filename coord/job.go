@@ -1,16 +1,15 @@
 package coord
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"myriad/api"
-	"myriad/bus"
 	"myriad/plan"
 	"myriad/program"
 	"myriad/store"
+	"myriad/topo"
 )
 
 // platform is what the machine knows of a platform.
@@ -18,27 +17,58 @@ type platform struct {
 	name    string
 	record  *store.Record // nil: it is in a kernel, and nobody here asked for it
 	plan    *plan.Plan    // nil without a record
+	where   where         // of the plan
 	reports map[string]*program.Report
-	job     *job   // under way
-	queue   []*job // what waits for its end
-	links   links  // conditions of its links
+	owed    map[string]bool // pnodes that were not heard to follow the plan
+	mend    map[string]bool // pnodes that are to be made to follow it
+	unfit   bool            // it is to be looked whether the plan suits the pnodes
+	stuck   bool            // it does not, and no other one could be made
+	job     *job            // under way
+	queue   []*job          // what waits for its end
+	links   links           // conditions of its links
+	unsaved bool            // there is something to remember
+	saved   time.Time       // when that was done last
 }
 
-// job is a request under way, and all who wait for its end.
+// job is a request under way, and all who wait for its end; or something that
+// the machine does by itself.
 type job struct {
 	kind    jobKind
 	stage   stage
 	askers  []Asker
-	source  *Source    // up
-	plan    *plan.Plan // up, once it is made
+	source  *Source        // up; adapt, once it is known
+	plan    *plan.Plan     // once it is made
+	where   where          // of that
+	before  where          // of the plan before
+	links   *program.Links // of that too
+	slot    uint8          // of VNIs
+	why     string         // adapt
 	began   time.Time
-	pending map[string]bool // pnodes at work
-	counts  map[string]int  // how far each pnode is
-	total   int             // vnodes that are to be made or removed
-	told    int             // how far askers believe it is
-	errs    []error
+	pending map[string]*part // pnodes at work
+	later   []string         // pnodes that lose vnodes to others: they begin when the others are done
+	mended  []string         // mend
+	counts  map[string]int   // how far each pnode is
+	total   int              // vnodes that are to be made or removed
+	told    int              // how far askers believe it is
+	failed  []failure
 	stopped error  // why it ends early
+	again   bool   // another plan is to be made, without pnodes that were lost meanwhile
 	doing   string // what a pnode is busy with, as askers were told
+	waits   bool   // askers were told that it waits for pnodes
+	checks  bool   // it is being looked whether packets arrive whole
+}
+
+// part is what one pnode does of a job.
+type part struct {
+	call  uint64    // 0: none is under way
+	tries int       // calls that were broken off
+	again time.Time // when the next one is
+}
+
+// failure is why a pnode has not done its part.
+type failure struct {
+	pnode string
+	err   error
 }
 
 type jobKind uint8
@@ -46,6 +76,8 @@ type jobKind uint8
 const (
 	jobUp jobKind = iota
 	jobDown
+	jobAdapt // another plan, of the same source, for other pnodes
+	jobMend  // pnodes follow the plan that the others follow
 )
 
 // stage is how far a job is.
@@ -56,6 +88,21 @@ const (
 	saving
 	working // pnodes are
 )
+
+func (j *job) fail(pnode string, err error) { j.failed = append(j.failed, failure{pnode, err}) }
+
+// forgive has the failure of a pnode count no more: it tries again.
+func (j *job) forgive(pnode string) {
+	j.failed = slices.DeleteFunc(j.failed, func(f failure) bool { return f.pnode == pnode })
+}
+
+// own tells whether the machine does it by itself.
+func (j *job) own() bool { return j.kind == jobAdapt || j.kind == jobMend }
+
+// say tells the askers of the job under way something.
+func (m *Machine) say(p *platform, message string) {
+	m.tell(p.job.askers, api.Event{Type: "progress", Platform: p.name, Message: message}, false)
+}
 
 // up begins to bring a platform up. Whoever asks for what was asked for last
 // joins; whoever asks for something else waits for its turn.
@@ -100,9 +147,10 @@ func (m *Machine) down(a Asker, name string) {
 		if j.kind == jobUp {
 			m.refuse(p, j.askers, cancelled)
 		}
-		return j.kind == jobUp
+		return j.kind != jobDown
 	})
-	if p.job != nil && p.job.kind == jobUp {
+	p.mend, p.unfit = nil, false
+	if p.job != nil && p.job.kind != jobDown {
 		m.stop(p, cancelled)
 	}
 	m.refuseLinks(p, beingTakenDown(name))
@@ -129,6 +177,9 @@ func (m *Machine) next(p *platform) {
 		return
 	}
 	if len(p.queue) == 0 {
+		m.care(p)
+	}
+	if len(p.queue) == 0 {
 		m.dropIfEmpty(p)
 		m.shapeNext(p)
 		return
@@ -137,33 +188,147 @@ func (m *Machine) next(p *platform) {
 		m.stopShape(p)
 		return
 	}
+	if m.awaits(p, p.queue[0]) {
+		return
+	}
 	p.job, p.queue = p.queue[0], p.queue[1:]
 	j := p.job
-	j.began, j.pending, j.counts, j.told = m.now, map[string]bool{}, map[string]int{}, -1
-	switch {
-	case j.kind == jobDown:
+	j.began, j.pending, j.counts, j.told = m.now, map[string]*part{}, map[string]int{}, -1
+	switch j.kind {
+	case jobDown:
 		m.startRemoval(p)
-	case len(m.pnodes) == 0:
-		m.finishUp(p, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "bring up " + p.name, Cause: "no agent is there", Remedy: "start one"})
-	case m.unchanged(p, j.source):
-		j.plan, j.stage = p.plan, working
-		m.startApply(p)
+	case jobMend:
+		m.startMend(p)
 	default:
-		m.do(MakePlan{Platform: p.name, Source: j.source, Previous: p.plan, Pnodes: m.pnodeList(), Others: m.plansBeside(p)})
+		m.startPlanning(p)
 	}
 }
 
-// unchanged tells whether the plan that a platform follows is that of s.
-func (m *Machine) unchanged(p *platform, s *Source) bool {
-	if p.record == nil || p.record.Digest != s.Digest {
-		return false
-	}
-	for _, n := range p.plan.Pnodes() {
-		if n.Name != "" && m.pnodes[n.Name] == nil {
-			return false
+// awaits tells whether a job waits for pnodes that may still come back, now
+// that the coordinator has begun.
+func (m *Machine) awaits(p *platform, j *job) bool {
+	var awaited []string
+	for name, n := range m.pnodes {
+		if n.state == pnodeExpected && !n.drained && (j.kind == jobUp || j.kind == jobAdapt || p.where.wants(name) || p.reports[name] != nil) {
+			awaited = append(awaited, name)
 		}
 	}
-	return true
+	if len(awaited) > 0 && !j.waits {
+		j.waits = true
+		slices.Sort(awaited)
+		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: "waits a moment for pnodes that have not come back yet: " + few(awaited)}, false)
+	}
+	return len(awaited) > 0 || j.kind == jobUp && m.measures()
+}
+
+// startPlanning has a plan made for the job under way, unless the one of before
+// is as good.
+func (m *Machine) startPlanning(p *platform) {
+	j := p.job
+	j.stage, j.again, j.failed = planning, false, nil
+	clear(j.counts)
+	var pnodes []plan.Pnode
+	var err error
+	if p.record != nil {
+		j.slot = p.record.Slot
+	} else if j.slot, err = m.freeSlot(p); err != nil {
+		m.finishUp(p, err)
+		return
+	}
+	if pnodes, err = m.pnodesFor(p); err != nil {
+		m.finishUp(p, err)
+		return
+	}
+	if j.kind == jobUp && j.plan == nil && m.unchanged(p, j.source, pnodes) {
+		j.plan, j.where, j.before = p.plan, p.where, p.where
+		m.startApply(p)
+		return
+	}
+	e := MakePlan{Platform: p.name, Previous: p.plan, Pnodes: pnodes, Others: m.plansBeside(p), Slot: j.slot, Ways: m.waysList()}
+	if j.kind == jobUp && j.plan == nil {
+		e.Source = j.source
+	} else {
+		e.Force = p.record.Force
+	}
+	m.do(e)
+}
+
+// loss is the policy of the platform that a job is about.
+func (p *platform) loss() topo.Loss {
+	if j := p.job; j != nil && j.kind == jobUp && j.source != nil {
+		return j.source.Topology.Placement.Loss
+	}
+	return p.plan.Loss()
+}
+
+// pnodesFor gives the pnodes that the job under way plans with: those that are
+// there, and others that keep what they have.
+func (m *Machine) pnodesFor(p *platform) ([]plan.Pnode, error) {
+	var out []plan.Pnode
+	var absent []string
+	drained, there := false, false
+	for _, n := range m.sortedPnodes() {
+		switch {
+		case n.drained:
+			drained = true
+		case n.state == pnodeUp:
+			there = true
+			out = append(out, n.row())
+		case !p.where.wants(n.name), n.state == pnodeLost && p.loss() == topo.LossReplace:
+		default:
+			absent = append(absent, n.name)
+			out = append(out, p.where.rows[n.name])
+		}
+	}
+	nobody := &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "bring up " + p.name, Cause: "no agent is there", Remedy: "start one"}
+	switch {
+	case !there && drained:
+		nobody.Cause, nobody.Remedy = "every pnode is drained", "\"myriad drain --undo\" has vnodes be placed there again"
+		return nil, nobody
+	case !there:
+		return nil, nobody
+	case len(absent) > 0 && p.job.kind == jobUp && p.loss() == topo.LossFail:
+		return nil, m.problemWithout(p, absent)
+	}
+	return out, nil
+}
+
+// unchanged tells whether the plan that a platform follows is that of s, and
+// suits the pnodes that are to be.
+func (m *Machine) unchanged(p *platform, s *Source, pnodes []plan.Pnode) bool {
+	if p.record == nil || p.record.Digest != s.Digest || m.misfit(p) != "" {
+		return false
+	}
+	usable := map[string]bool{}
+	for _, n := range pnodes {
+		usable[n.Name] = true
+	}
+	return !slices.ContainsFunc(p.where.names, func(name string) bool { return !usable[name] })
+}
+
+// freeSlot gives the lowest slot of VNIs that no platform has, nor has left
+// anywhere.
+func (m *Machine) freeSlot(of *platform) (uint8, error) {
+	taken := map[uint8]bool{}
+	for _, p := range m.platforms {
+		if p.record != nil {
+			taken[p.record.Slot] = true
+		}
+		if p != of && p.job != nil && p.job.kind == jobUp && p.job.stage != working {
+			taken[p.job.slot] = true
+		}
+	}
+	for _, n := range m.pnodes {
+		for _, slot := range n.owes {
+			taken[slot] = true
+		}
+	}
+	for slot := range 256 {
+		if !taken[uint8(slot)] {
+			return uint8(slot), nil
+		}
+	}
+	return 0, &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: "give the platform VNIs", Cause: "there are 256 platforms", Remedy: "take some down"}
 }
 
 // dropIfEmpty forgets a platform of which nothing is known or wanted.
@@ -177,31 +342,41 @@ func (m *Machine) dropIfEmpty(p *platform) {
 }
 
 // planned goes on with a plan: it is remembered before any kernel is touched.
-func (m *Machine) planned(p *platform, made *plan.Plan, err error) {
+func (m *Machine) planned(p *platform, e *Planned) {
 	j := p.job
+	if j.kind == jobDown || j.stage != planning {
+		return
+	}
+	if e.Source != nil {
+		j.source = e.Source
+	}
 	switch {
 	case j.stopped != nil:
 		m.finishUp(p, j.stopped)
-	case err != nil:
-		m.finishUp(p, err)
+	case e.Err != nil:
+		m.finishUp(p, e.Err)
 	default:
-		j.plan, j.stage = made, saving
-		m.do(SavePlan{Record: m.newRecord(p), Source: j.source.Text, Files: j.source.Files, Plan: made})
+		j.plan, j.where, j.stage = e.Plan, whereIs(e.Plan), saving
+		m.do(SavePlan{Record: m.newRecord(p), Source: j.source.Text, Files: j.source.Files, Plan: e.Plan})
 	}
 }
 
-// newRecord is what is remembered of the platform that the job under way
-// brings up.
+// newRecord is what is remembered of the platform for which the job under way
+// has a plan.
 func (m *Machine) newRecord(p *platform) store.Record {
 	j := p.job
-	r := store.Record{Name: p.name, File: j.source.File, Digest: j.source.Digest, Seed: j.source.Topology.Seed, Pnodes: map[string]string{}}
+	r := store.Record{Name: p.name, File: j.source.File, Digest: j.source.Digest, Seed: j.source.Topology.Seed, Force: j.source.Force, Slot: j.slot}
+	r.Pnodes, r.Owed = map[string]string{}, map[string]bool{}
 	if p.record != nil {
 		r.Reports, r.Since, r.Took, r.Writes = p.record.Reports, p.record.Since, p.record.Took, p.record.Writes
 	}
 	for _, n := range j.plan.Pnodes() {
-		if h := m.pnodes[n.Name]; h != nil {
-			r.Pnodes[n.Name] = h.Boot
+		if k := m.pnodes[n.Name]; k != nil && k.boot != "" {
+			r.Pnodes[n.Name] = k.boot
 		}
+	}
+	for _, name := range j.where.names {
+		r.Owed[name] = true
 	}
 	return r
 }
@@ -209,256 +384,32 @@ func (m *Machine) newRecord(p *platform) store.Record {
 // saved goes on when the plan is remembered.
 func (m *Machine) saved(p *platform, err error) {
 	j := p.job
+	if j.stage != saving {
+		return
+	}
 	if err != nil {
 		m.finishUp(p, err)
 		return
 	}
 	r := m.newRecord(p)
-	p.record, p.plan = &r, j.plan
+	j.before = p.where
+	if p.plan != nil {
+		j.links = p.plan.Links()
+	}
+	p.record, p.plan, p.where, p.owed, p.mend = &r, j.plan, j.where, maps.Clone(r.Owed), nil
+	for _, name := range j.before.names { // who was lost before it said anything may carry something
+		if !j.where.wants(name) && p.reports[name] == nil && m.pnodes[name] != nil && !m.there(name) {
+			p.reports[name] = &program.Report{Platform: p.name, Pnode: name}
+		}
+	}
 	j.source.Text, j.source.Files = "", nil // they may be large
 	if j.stopped != nil {
+		if j.kind == jobUp {
+			p.owed = nil // whoever asked has changed his mind
+		}
+		p.unsaved = true
 		m.finishUp(p, j.stopped)
 		return
 	}
-	j.stage = working
 	m.startApply(p)
-}
-
-func (m *Machine) startApply(p *platform) {
-	j := p.job
-	j.total = j.plan.Len()
-	m.resetLinks(p, j)
-	m.tick()
-	for i, n := range j.plan.Pnodes() {
-		if n.Name != "" && (j.plan.VnodesOn(i) > 0 || p.reports[n.Name] != nil) {
-			j.pending[n.Name] = true
-			m.do(Apply{Platform: p.name, Pnode: n.Name, Plan: j.plan})
-		}
-	}
-	m.maybeDone(p)
-}
-
-func (m *Machine) startRemoval(p *platform) {
-	j := p.job
-	j.stage = working
-	at := maps.Clone(p.reports)
-	if p.plan != nil {
-		for _, n := range p.plan.Pnodes() {
-			if n.Name != "" && at[n.Name] == nil {
-				at[n.Name] = &program.Report{}
-			}
-		}
-	}
-	for _, pnode := range slices.Sorted(maps.Keys(at)) {
-		n := at[pnode].Up()
-		j.pending[pnode], j.counts[pnode] = true, n
-		j.total += n
-		m.do(Remove{Platform: p.name, Pnode: pnode})
-	}
-	m.tick()
-	m.maybeDone(p)
-}
-
-// counted notes how far a pnode is.
-func (m *Machine) counted(p *platform, e Counted) {
-	j := p.job
-	if j == nil || !j.pending[e.Pnode] {
-		return
-	}
-	if e.Doing == "" {
-		j.counts[e.Pnode] = e.Count
-	} else if e.Doing != j.doing {
-		j.doing = e.Doing
-		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: e.Doing}, false)
-	}
-}
-
-// tick tells askers how far things are, if that has changed.
-func (m *Machine) tick() {
-	for _, p := range m.sorted() {
-		j := p.job
-		if j == nil || j.stage != working {
-			continue
-		}
-		done := 0
-		for _, n := range j.counts {
-			done += n
-		}
-		if j.kind == jobDown {
-			done = max(j.total-done, 0)
-		}
-		if done != j.told {
-			j.told = done
-			m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Done: done, Total: j.total}, false)
-		}
-	}
-}
-
-// reported takes a pnode's word about its part of an up.
-func (m *Machine) reported(p *platform, pnode string, r *program.Report, err error) {
-	j := p.job
-	delete(j.pending, pnode)
-	if r != nil {
-		p.reports[pnode] = r
-		j.counts[pnode] = r.Up()
-	}
-	if err != nil {
-		j.errs = append(j.errs, m.from(pnode, err))
-	}
-	m.maybeDone(p)
-}
-
-// removed takes a pnode's word about its part of a down.
-func (m *Machine) removed(p *platform, pnode string, left *program.Report, err error) {
-	j := p.job
-	delete(j.pending, pnode)
-	switch {
-	case err == nil:
-		delete(p.reports, pnode)
-		j.counts[pnode] = 0
-	default:
-		if left != nil {
-			p.reports[pnode] = left
-		}
-		j.errs = append(j.errs, m.from(pnode, err))
-	}
-	m.maybeDone(p)
-}
-
-// from says of which pnode an error is, where there are several.
-func (m *Machine) from(pnode string, err error) error {
-	if len(m.pnodes) < 2 {
-		return err
-	}
-	p := *bus.ProblemOf(err)
-	p.Op = "pnode " + pnode + ": " + p.Op
-	return &p
-}
-
-// maybeDone ends the job when no pnode is at work on it any more.
-func (m *Machine) maybeDone(p *platform) {
-	j := p.job
-	if len(j.pending) > 0 {
-		return
-	}
-	m.tick()
-	var err error
-	if len(j.errs) > 0 {
-		err = j.errs[0]
-	}
-	if j.kind == jobDown {
-		m.finishDown(p, err)
-		return
-	}
-	if j.stopped != nil {
-		err = j.stopped
-	}
-	r := m.newRecord(p)
-	r.Since, r.Took, r.Writes = m.now, m.now.Sub(j.began), 0
-	for _, report := range p.reports {
-		r.Writes += report.Writes
-	}
-	p.record = &r
-	m.save(p)
-	m.finishUp(p, err)
-}
-
-// save remembers what the pnodes said last.
-func (m *Machine) save(p *platform) {
-	p.record.Reports = nil
-	room := mostRemembered
-	for _, pnode := range slices.Sorted(maps.Keys(p.reports)) {
-		r := *p.reports[pnode]
-		r.Problems = r.Problems[:min(room, len(r.Problems))]
-		room -= len(r.Problems)
-		p.record.Reports = append(p.record.Reports, r)
-	}
-	m.do(Save{Record: *p.record})
-}
-
-// mostRemembered is how many problems of a platform are remembered: a record
-// is small.
-const mostRemembered = 100
-
-// finishUp ends the up under way, and begins what waits.
-func (m *Machine) finishUp(p *platform, err error) {
-	j := p.job
-	p.job = nil
-	if err == nil {
-		m.beginSchedule(p)
-	}
-	e := api.Event{Type: "up", Platform: p.name}
-	if p.record != nil {
-		e.Result = m.view(p)
-	}
-	if err != nil {
-		e.Type, e.Error = "error", ErrorOf(err)
-		m.note("error", p.name, err.Error())
-	} else {
-		m.note("up", p.name, fmt.Sprintf("%d of %d vnodes up in %v, %d kernel objects written",
-			e.Result.Up, e.Result.Vnodes, e.Result.Took.Round(time.Millisecond), e.Result.Writes))
-	}
-	m.tell(j.askers, e, true)
-	m.next(p)
-}
-
-// finishDown ends the down under way, and begins what waits.
-func (m *Machine) finishDown(p *platform, err error) {
-	j := p.job
-	p.job = nil
-	if err != nil {
-		m.note("error", p.name, err.Error())
-		m.tell(j.askers, api.Event{Type: "error", Platform: p.name, Error: ErrorOf(err), Result: m.view(p)}, true)
-		m.next(p)
-		return
-	}
-	if p.record != nil {
-		m.do(Forget{p.name})
-		p.record, p.plan, p.links.state = nil, nil, linkState{}
-	}
-	took := m.now.Sub(j.began).Round(time.Millisecond)
-	m.note("down", p.name, fmt.Sprintf("%d vnodes removed in %v", j.total, took))
-	m.tell(j.askers, api.Event{Type: "down", Platform: p.name, Done: j.total, Total: j.total}, true)
-	m.next(p)
-}
-
-// gone lets an asker go. An up that nobody waits for any more is stopped; a
-// down goes on.
-func (m *Machine) gone(a Asker) {
-	for _, p := range m.sorted() {
-		queue := p.queue[:0]
-		for _, j := range p.queue {
-			if j.leave(a); len(j.askers) > 0 || j.kind == jobDown {
-				queue = append(queue, j)
-			}
-		}
-		p.queue = queue
-		if j := p.job; j != nil && j.leave(a) && len(j.askers) == 0 && j.kind == jobUp {
-			m.stop(p, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "bring up " + p.name, Cause: "interrupted", Remedy: "up again goes on from there"})
-		}
-		m.leaveLinks(p, a)
-	}
-}
-
-// leave takes an asker out, and tells whether it was there.
-func (j *job) leave(a Asker) bool {
-	i := slices.Index(j.askers, a)
-	if i >= 0 {
-		j.askers = slices.Delete(j.askers, i, i+1)
-	}
-	return i >= 0
-}
-
-// stop ends the up under way as soon as can be.
-func (m *Machine) stop(p *platform, why error) {
-	j := p.job
-	if j.stopped != nil {
-		return
-	}
-	j.stopped = why
-	if j.stage == working {
-		for _, pnode := range slices.Sorted(maps.Keys(j.pending)) {
-			m.do(Stop{Platform: p.name, Pnode: pnode})
-		}
-	}
 }

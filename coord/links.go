@@ -3,12 +3,10 @@ package coord
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"myriad/api"
-	"myriad/bus"
 	"myriad/program"
 	"myriad/topo"
 )
@@ -207,8 +205,8 @@ func (m *Machine) stopShape(p *platform) {
 		return
 	}
 	b.stopped = true
-	for _, pnode := range slices.Sorted(maps.Keys(b.pending)) {
-		m.do(StopShape{Platform: p.name, Pnode: pnode})
+	for _, pnode := range names(b.pending) {
+		m.do(StopShape{Platform: p.name, Pnode: pnode, Call: b.pending[pnode]})
 	}
 }
 
@@ -254,6 +252,28 @@ func (l *links) record() LinksRecord {
 	return r
 }
 
+// setLinks has the conditions be those of the plan that pnodes are to follow.
+// What was changed since stays as it is where the platform is only moved.
+func (m *Machine) setLinks(p *platform, j *job) {
+	s := &p.links.state
+	if j.kind == jobUp {
+		m.resetLinks(p, j)
+		return
+	}
+	if s.touched && slices.Equal(program.EncodeLinks(j.links), program.EncodeLinks(j.plan.Links())) {
+		m.do(SaveLinks{Platform: p.name, Record: p.links.record()}) // beside the new plan
+		return
+	}
+	if s.touched && s.changes > 0 {
+		m.note("problem", p.name, "conditions of links are what the file says again: "+plural(s.changes, "change is", "changes are")+" dropped, as they are others where vnodes are now")
+	}
+	s.force, s.changes, s.touched = j.plan.Links(), 0, false
+	if s.schedule != nil {
+		s.touched = true
+		m.do(SaveLinks{Platform: p.name, Record: p.links.record()})
+	}
+}
+
 // resetLinks has the conditions be those of the plan that is brought up.
 func (m *Machine) resetLinks(p *platform, j *job) {
 	s := &p.links.state
@@ -289,21 +309,4 @@ func (p *platform) restoreLinks(r *LinksRecord) {
 		s.schedule = &playing{Schedule: r.Schedule, Place: r.Place}
 		s.schedule.resumed = true
 	}
-}
-
-// overloaded makes known that a pnode cannot keep what it promised, or can
-// again.
-func (m *Machine) overloaded(o *bus.Overload) {
-	if m.platforms[o.Platform] == nil {
-		return
-	}
-	where := ""
-	if len(m.pnodes) > 1 {
-		where = "pnode " + o.By.Pnode + ": "
-	}
-	if o.Ended {
-		m.note("overload-end", o.Platform, fmt.Sprintf("%s%s: it lasted %v; %s", where, o.What, o.To.Sub(o.From).Round(100*time.Millisecond), o.Detail))
-		return
-	}
-	m.note("overload", o.Platform, fmt.Sprintf("%s%s: %s; what is measured now may not be true", where, o.What, o.Detail))
 }

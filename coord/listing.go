@@ -19,24 +19,6 @@ import (
 // askTimeout bounds questions to pnodes that a listing can do without.
 const askTimeout = 2 * time.Second
 
-// Pnodes lists the machines whose agents are there.
-func (c *Coordinator) Pnodes(ctx context.Context) ([]api.Pnode, error) {
-	out := []api.Pnode{}
-	err := c.ask(ctx, func(m *Machine) {
-		for _, name := range slices.Sorted(maps.Keys(m.pnodes)) {
-			h := m.pnodes[name]
-			n := api.Pnode{Name: name, CPUs: h.CPUs, Memory: h.Memory}
-			for _, p := range m.platforms {
-				if r := p.reports[name]; r != nil {
-					n.Vnodes += r.Up()
-				}
-			}
-			out = append(out, n)
-		}
-	})
-	return out, err
-}
-
 // Platforms lists the platforms, with what the fabric counted.
 func (c *Coordinator) Platforms(ctx context.Context) ([]api.Platform, error) {
 	out := []api.Platform{}
@@ -89,11 +71,8 @@ func (c *Coordinator) counters(ctx context.Context, platform string, pnodes []st
 	var mu sync.Mutex
 	var order []string
 	sums := map[string]uint64{}
-	each(pnodes, func(pnode string) {
-		counts, err := bus.Request[bus.Platform, []program.Counter](ctx, c.Conn, bus.SubjectOf(pnode, "counters"), bus.Platform{Name: platform})
-		if err != nil {
-			c.Logf("coordinator: counters of %s at %s: %v", platform, pnode, err)
-		}
+	each(pnodes, func(_ int, pnode string) {
+		counts, _ := call[[]program.Counter](ctx, c, pnode, "counters", platform) // as far as they answer
 		mu.Lock()
 		defer mu.Unlock()
 		for _, n := range counts {
@@ -110,21 +89,36 @@ func (c *Coordinator) counters(ctx context.Context, platform string, pnodes []st
 	return out
 }
 
-// askAtOnce is how many pnodes are asked the same thing at once.
-const askAtOnce = 64
+// askAtOnce is how many pnodes are asked the same thing at once: more than are
+// silent without being known to be lost, or others would wait for those.
+const askAtOnce = 1024
 
-// each calls f for each pnode, some at once, and returns when all is done.
-func each(pnodes []string, f func(pnode string)) {
+// each calls f for each pnode, many at once, and returns when all is done.
+func each(pnodes []string, f func(i int, pnode string)) {
 	var work sync.WaitGroup
 	room := make(chan struct{}, askAtOnce)
-	for _, pnode := range pnodes {
+	for i, pnode := range pnodes {
 		room <- struct{}{}
 		work.Go(func() {
 			defer func() { <-room }()
-			f(pnode)
+			f(i, pnode)
 		})
 	}
 	work.Wait()
+}
+
+// call asks a pnode something that it answers at once, while it is there.
+func call[A any](ctx context.Context, c *Coordinator, pnode, what, platform string) (a A, err error) {
+	ctx, end, err := c.alive(ctx, pnode)
+	if err != nil {
+		return a, err
+	}
+	defer end()
+	a, err = bus.Request[bus.Platform, A](ctx, c.Conn, bus.SubjectOf(pnode, what), bus.Platform{Name: platform})
+	if err != nil {
+		c.Logf("coordinator: %s of %s at %s: %v", what, platform, pnode, err)
+	}
+	return a, err
 }
 
 // Vnodes lists the vnodes that an expression names, or all if it is empty.
@@ -186,7 +180,7 @@ func (c *Coordinator) newLister(ctx context.Context, p *plan.Plan) (*lister, err
 		}
 		l.links = x.links.state.force
 		for i, n := range l.pnodes {
-			r := x.reports[n.Name]
+			r := m.report(x, n.Name)
 			if r == nil {
 				continue
 			}
@@ -198,16 +192,36 @@ func (c *Coordinator) newLister(ctx context.Context, p *plan.Plan) (*lister, err
 			}
 		}
 	})
-	for _, pnode := range partial {
-		if l.up[pnode], err = c.observe(ctx, p.Platform(), l.pnodes[pnode].Name); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
-	return l, err
+	return l, c.look(ctx, l, p.Platform(), partial)
+}
+
+// look asks pnodes which vnodes their kernels have.
+func (c *Coordinator) look(ctx context.Context, l *lister, platform string, pnodes []int) error {
+	var mu sync.Mutex
+	var failed error
+	ask := make([]string, len(pnodes))
+	for i, n := range pnodes {
+		ask[i] = l.pnodes[n].Name
+	}
+	each(ask, func(i int, pnode string) {
+		up, err := c.observe(ctx, platform, pnode)
+		mu.Lock()
+		defer mu.Unlock()
+		l.up[pnodes[i]], failed = up, orElse(failed, err)
+	})
+	return failed
 }
 
 // observe asks a pnode which vnodes its kernel has.
 func (c *Coordinator) observe(ctx context.Context, platform, pnode string) (map[string]bool, error) {
+	ctx, end, err := c.alive(ctx, pnode)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	s, err := bus.Open(ctx, c.Conn, bus.SubjectOf(pnode, "observe"), bus.Platform{Name: platform})
 	if err != nil {
 		return nil, err

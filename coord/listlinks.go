@@ -4,10 +4,8 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"sync"
 
 	"myriad/api"
-	"myriad/bus"
 	"myriad/nodeset"
 	"myriad/plan"
 	"myriad/program"
@@ -93,17 +91,11 @@ var sideNames = map[topo.Side]string{topo.SideOut: "out", topo.SideIn: "in", top
 func (c *Coordinator) linkStats(ctx context.Context, platform string, pnodes []string) []*program.LinkStats {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	var mu sync.Mutex
 	out := make([]*program.LinkStats, len(pnodes))
-	each(pnodes, func(pnode string) {
-		s, err := bus.Request[bus.Platform, program.LinkStats](ctx, c.Conn, bus.SubjectOf(pnode, "links"), bus.Platform{Name: platform})
-		if err != nil {
-			c.Logf("coordinator: links of %s at %s: %v", platform, pnode, err)
-			return
+	each(pnodes, func(i int, pnode string) {
+		if s, err := call[program.LinkStats](ctx, c, pnode, "links", platform); err == nil {
+			out[i] = &s
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		out[slices.Index(pnodes, pnode)] = &s
 	})
 	return out
 }

@@ -13,248 +13,37 @@ import (
 	"time"
 
 	"myriad/api"
-	"myriad/bus"
-	"myriad/plan"
 	"myriad/program"
-	"myriad/store"
-	"myriad/topo"
 )
-
-// Event is something that the machine is told.
-type Event interface{ event() }
-
-// Asker is whoever waits for the end of a request.
-type Asker uint64
-
-// Source is a topology file that was read and is sound.
-type Source struct {
-	File     string // its name
-	Text     string
-	Files    map[string][]byte // that it refers to, by the names it uses
-	Digest   string            // of text and files
-	Force    bool              // also if it will not fit
-	Topology *topo.Topology
-}
-
-// The events.
-type (
-	// Restored gives what the store remembers. It comes first. Links are the
-	// conditions of links, by platform, where they are not simply the plan's.
-	Restored struct {
-		Platforms []store.Platform
-		Links     map[string]*LinksRecord
-	}
-	// UpAsked asks that a platform be as its file says.
-	UpAsked struct {
-		Asker  Asker
-		Source *Source
-	}
-	// DownAsked asks that a platform be taken away.
-	DownAsked struct {
-		Asker    Asker
-		Platform string
-	}
-	// Gone says that an asker waits no more.
-	Gone struct{ Asker Asker }
-	// Planned answers MakePlan.
-	Planned struct {
-		Platform string
-		Plan     *plan.Plan
-		Err      error
-	}
-	// Saved answers SavePlan.
-	Saved struct {
-		Platform string
-		Err      error
-	}
-	// Counted is progress of Apply or Remove; with Doing, it is busy with
-	// something else.
-	Counted struct {
-		Platform, Pnode string
-		Count           int
-		Doing           string
-	}
-	// Applied answers Apply. Report is what is, if that is known.
-	Applied struct {
-		Platform, Pnode string
-		Report          *program.Report
-		Err             error
-	}
-	// Removed answers Remove. Report is what is left, if Err says why.
-	Removed struct {
-		Platform, Pnode string
-		Report          *program.Report
-		Err             error
-	}
-	// Came says that an agent is there.
-	Came struct{ Hello bus.Hello }
-	// Went says that an agent has ended.
-	Went struct{ Pnode string }
-	// Changed says that racks have changed by themselves.
-	Changed struct{ Report program.Report }
-	// LinksAsked asks for other conditions of links, at once or, with At, at a
-	// time to come.
-	LinksAsked struct {
-		Asker    Asker
-		Platform string
-		Changes  []topo.Change
-		At       time.Time
-	}
-	// PlayAsked asks that a schedule begin, or, with nil, that the one under way
-	// end.
-	PlayAsked struct {
-		Asker    Asker
-		Platform string
-		Schedule *Schedule
-	}
-	// LinksMade answers MakeLinks. There is an entry for each part: how much it
-	// is about, or what is wrong with it, in which case it is not part of Next.
-	LinksMade struct {
-		Platform string
-		Next     *program.Links
-		Parts    []Made
-	}
-	// LinksSaved answers SaveLinks with Answer set.
-	LinksSaved struct {
-		Platform string
-		Err      error
-	}
-	// LinksShaped answers Shape.
-	LinksShaped struct {
-		Platform, Pnode string
-		Shaped          program.Shaped
-		Err             error
-	}
-	// Overloaded says that a pnode could not keep what it promised of links.
-	Overloaded struct{ bus.Overload }
-	// Woken says that Wake has come.
-	Woken struct{}
-	// Tick says that it is time to tell askers how far things are.
-	Tick struct{}
-	// Ending says that the coordinator is about to end.
-	Ending struct{}
-)
-
-func (Restored) event()    {}
-func (UpAsked) event()     {}
-func (DownAsked) event()   {}
-func (Gone) event()        {}
-func (Planned) event()     {}
-func (Saved) event()       {}
-func (Counted) event()     {}
-func (Applied) event()     {}
-func (Removed) event()     {}
-func (Came) event()        {}
-func (Went) event()        {}
-func (Changed) event()     {}
-func (LinksAsked) event()  {}
-func (PlayAsked) event()   {}
-func (LinksMade) event()   {}
-func (LinksSaved) event()  {}
-func (LinksShaped) event() {}
-func (Overloaded) event()  {}
-func (Woken) event()       {}
-func (Tick) event()        {}
-func (Ending) event()      {}
-
-// Effect is something that the machine wants done.
-type Effect interface{ effect() }
-
-// The effects.
-type (
-	// MakePlan has a plan made; Planned answers.
-	MakePlan struct {
-		Platform string
-		Source   *Source
-		Previous *plan.Plan
-		Pnodes   []plan.Pnode
-		Others   []*plan.Plan // that are there too
-	}
-	// SavePlan has a platform remembered with its plan; Saved answers.
-	SavePlan struct {
-		Record store.Record
-		Source string
-		Files  map[string][]byte
-		Plan   *plan.Plan
-	}
-	// Save has a platform remembered.
-	Save struct{ Record store.Record }
-	// Forget has a platform forgotten.
-	Forget struct{ Platform string }
-	// Apply has a pnode made to match its part of a plan; Applied answers.
-	Apply struct {
-		Platform, Pnode string
-		Plan            *plan.Plan
-	}
-	// Stop ends an Apply early. It is answered as it would have been.
-	Stop struct{ Platform, Pnode string }
-	// Remove has a platform removed from a pnode; Removed answers.
-	Remove struct{ Platform, Pnode string }
-	// MakeLinks has tables changed; LinksMade answers.
-	MakeLinks struct {
-		Platform string
-		Plan     *plan.Plan
-		Current  *program.Links
-		Parts    [][]topo.Change
-	}
-	// SaveLinks has the conditions of links remembered; with Answer, LinksSaved
-	// answers.
-	SaveLinks struct {
-		Platform string
-		Record   LinksRecord
-		Answer   bool
-	}
-	// ForgetLinks has them forgotten: they are the plan's.
-	ForgetLinks struct{ Platform string }
-	// Shape has a pnode put conditions of links into force, at once or at a
-	// time; LinksShaped answers.
-	Shape struct {
-		Platform, Pnode string
-		Links           *program.Links
-		At              time.Time
-	}
-	// StopShape says that a Shape is not wanted any more, if it is not in force
-	// yet. It is answered as it would have been.
-	StopShape struct{ Platform, Pnode string }
-	// Tell tells askers something. After Last they wait no more.
-	Tell struct {
-		Askers []Asker
-		Event  api.Event
-		Last   bool
-	}
-	// Note makes something known to whoever follows events.
-	Note struct{ Event api.Event }
-)
-
-func (MakePlan) effect()    {}
-func (SavePlan) effect()    {}
-func (Save) effect()        {}
-func (Forget) effect()      {}
-func (Apply) effect()       {}
-func (Stop) effect()        {}
-func (Remove) effect()      {}
-func (MakeLinks) effect()   {}
-func (SaveLinks) effect()   {}
-func (ForgetLinks) effect() {}
-func (Shape) effect()       {}
-func (StopShape) effect()   {}
-func (Tell) effect()        {}
-func (Note) effect()        {}
 
 // Machine is the coordinator's mind.
 type Machine struct {
-	platforms map[string]*platform
-	pnodes    map[string]*bus.Hello // agents that are there
-	ending    bool
+	identity string // of the coordinator; empty: any
+	version  string // that agents must have; empty: any
 
-	now   time.Time // of the step under way
-	noted time.Time // of the last note
-	out   []Effect
+	platforms map[string]*platform
+	pnodes    map[string]*pnode
+	refused   map[string]*turnedAway // by name and machine
+	drains    map[Asker]*drain
+	ways      map[sites]*survey
+	call      uint64 // the last one
+	ending    bool
+	deaf      bool // cut off from the bus
+	unsaved   bool // something about pnodes is to be remembered
+
+	began  time.Time // from when on pnodes may take a while to come back
+	pulsed time.Time // of the last pulse
+	kept   time.Time // when pnodes were remembered last
+	now    time.Time // of the step under way
+	noted  time.Time // of the last note
+	out    []Effect
 }
 
-// NewMachine makes a machine that knows of nothing.
-func NewMachine() *Machine {
-	return &Machine{platforms: map[string]*platform{}, pnodes: map[string]*bus.Hello{}}
+// NewMachine makes a machine that knows of nothing. It takes in agents of its
+// version, and platforms of its identity; empty ones are any.
+func NewMachine(identity, version string) *Machine {
+	return &Machine{identity: identity, version: version, platforms: map[string]*platform{}, pnodes: map[string]*pnode{},
+		refused: map[string]*turnedAway{}, drains: map[Asker]*drain{}, ways: map[sites]*survey{}}
 }
 
 // Step takes one event, at a time, and says what is to be done about it, in
@@ -263,7 +52,7 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 	m.now, m.out = now, nil
 	switch e := e.(type) {
 	case Restored:
-		m.restore(e.Platforms, e.Links)
+		m.restore(&e)
 	case UpAsked:
 		m.up(e.Asker, e.Source)
 	case DownAsked:
@@ -271,21 +60,35 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 	case Gone:
 		m.gone(e.Asker)
 	case Planned:
-		m.answer(e.Platform, func(p *platform) { m.planned(p, e.Plan, e.Err) })
+		m.answer(e.Platform, func(p *platform) { m.planned(p, &e) })
 	case Saved:
 		m.answer(e.Platform, func(p *platform) { m.saved(p, e.Err) })
 	case Counted:
 		m.answer(e.Platform, func(p *platform) { m.counted(p, e) })
 	case Applied:
-		m.answer(e.Platform, func(p *platform) { m.reported(p, e.Pnode, e.Report, e.Err) })
+		m.answer(e.Platform, func(p *platform) { m.reported(p, &e) })
 	case Removed:
-		m.answer(e.Platform, func(p *platform) { m.removed(p, e.Pnode, e.Report, e.Err) })
+		m.answer(e.Platform, func(p *platform) { m.removed(p, &e) })
 	case Came:
-		m.came(&e.Hello)
+		m.came(&e)
+	case Heard:
+		m.heard(e)
 	case Went:
-		m.went(e.Pnode)
+		m.went(e.From)
 	case Changed:
-		m.changed(&e.Report)
+		m.changed(&e)
+	case Deaf:
+		m.setDeaf(bool(e))
+	case DrainAsked:
+		m.drainAsked(&e)
+	case ForgetAsked:
+		m.forgetAsked(&e)
+	case PnodesSaved:
+		m.pnodesSaved(&e)
+	case Measured:
+		m.measured(&e)
+	case Checked:
+		m.answer(e.Platform, func(p *platform) { m.checked(p, &e) })
 	case LinksAsked:
 		m.linksAsked(&e)
 	case PlayAsked:
@@ -304,9 +107,12 @@ func (m *Machine) Step(now time.Time, e Event) []Effect {
 		}
 	case Tick:
 		m.tick()
+	case Pulse:
+		m.pulse()
 	case Ending:
 		m.end()
 	}
+	m.saveAll()
 	return m.out
 }
 
@@ -368,16 +174,25 @@ func (m *Machine) sorted() []*platform {
 	return out
 }
 
-// restore takes over what the store remembers.
-func (m *Machine) restore(platforms []store.Platform, links map[string]*LinksRecord) {
-	for i := range platforms {
-		p := m.platform(platforms[i].Name)
-		p.record, p.plan = &platforms[i].Record, platforms[i].Plan
-		p.restoreLinks(links[p.name])
+// restore takes over what the store remembers. What was being taken away is
+// taken away.
+func (m *Machine) restore(e *Restored) {
+	m.began = m.now
+	for i := range e.Platforms {
+		p := m.platform(e.Platforms[i].Name)
+		p.record, p.plan = &e.Platforms[i].Record, e.Platforms[i].Plan
+		p.where, p.owed = whereIs(p.plan), maps.Clone(p.record.Owed)
+		p.restoreLinks(e.Links[p.name])
 		for k := range p.record.Reports {
 			p.reports[p.record.Reports[k].Pnode] = &p.record.Reports[k]
 		}
+		p.unfit = true
+		if p.record.Down {
+			p.queue = append(p.queue, &job{kind: jobDown})
+		}
 	}
+	m.restorePnodes(e.Pnodes)
+	m.restoreWays(e.Ways)
 }
 
 // end stops what can be stopped and refuses what is still to begin. Removals
@@ -390,7 +205,7 @@ func (m *Machine) end() {
 			p.queue = p.queue[1:]
 			m.refuse(p, j.askers, problemEnding())
 		}
-		if p.job != nil && p.job.kind == jobUp {
+		if p.job != nil && p.job.kind != jobDown {
 			m.stop(p, problemEnding())
 		}
 		m.refuseLinks(p, problemEnding())

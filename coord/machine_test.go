@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,7 +29,7 @@ var update = flag.Bool("update", false, "write what the machine does into the st
 // scenes: lines that happen, ----, and what the machine does about each of
 // them, ended by an empty line. The lines:
 //
-//	up ASKER PLATFORM VNODES [force]     another number is another file
+//	up ASKER PLATFORM VNODES [force] [POLICY]   another number is another file
 //	down ASKER PLATFORM
 //	gone ASKER
 //	planned PLATFORM [ERROR]             the plan that was asked for
@@ -36,9 +37,17 @@ var update = flag.Bool("update", false, "write what the machine does into the st
 //	count PLATFORM PNODE N
 //	applied PLATFORM PNODE RACK=UP/WANTED… [ERROR]
 //	removed PLATFORM PNODE RACK=UP/WANTED… [ERROR]
-//	came PNODE BOOT [PLATFORM RACK=UP/WANTED…; …]
+//	came PNODE BOOT [KEY=VALUE…] [PLATFORM RACK=UP/WANTED…; …]   keys are those of hello
 //	changed PLATFORM PNODE RACK=UP/WANTED…
 //	went PNODE
+//	silent PNODES SECONDS                no word of them, while others beat; also "nobody"
+//	stalled SECONDS                      the coordinator itself
+//	deaf, hears                          it is cut off from the bus, and not any more
+//	beat PNODE SESSION SEQ
+//	drain ASKER PNODE, undrain ASKER PNODE, forget ASKER PNODE
+//	stored [ERROR]                       the pnodes
+//	checks                               from now on they take until "checked PLATFORM [PROBLEM]"
+//	measured SITE SITE MICROSECONDS|ERROR
 //	links ASKER PLATFORM VNODES SETTING… [at SECOND]
 //	reset ASKER PLATFORM
 //	play ASKER PLATFORM SECOND=DELAY… [every SECONDS]   VNODES are all of them
@@ -80,7 +89,7 @@ func TestStories(t *testing.T) {
 
 // retell lives through a story and tells it again.
 func retell(t *testing.T, text string) string {
-	s := &story{t: t, m: NewMachine(), plans: map[string]MakePlan{}, stored: map[string]store.Platform{}, links: map[string]*LinksRecord{}, making: map[string]MakeLinks{}}
+	s := newStory(t)
 	var out strings.Builder
 	happening := true
 	for line := range strings.Lines(text) {
@@ -104,15 +113,27 @@ func retell(t *testing.T, text string) string {
 }
 
 type story struct {
-	t      *testing.T
-	m      *Machine
-	clock  int
-	plans  map[string]MakePlan
-	stored map[string]store.Platform
-	links  map[string]*LinksRecord
-	making map[string]MakeLinks
-	does   strings.Builder
+	t       *testing.T
+	m       *Machine
+	clock   time.Duration
+	plans   map[string]MakePlan
+	stored  map[string]store.Platform
+	sources map[string]*Source
+	links   map[string]*LinksRecord
+	pnodes  SavePnodes
+	making  map[string]MakeLinks
+	calls   map[string]uint64 // by platform and pnode
+	agents  map[string]*bus.Hello
+	checks  bool // take their time
+	does    strings.Builder
 }
+
+func newStory(t *testing.T) *story {
+	return &story{t: t, m: NewMachine("me", "v1"), plans: map[string]MakePlan{}, stored: map[string]store.Platform{}, sources: map[string]*Source{},
+		links: map[string]*LinksRecord{}, making: map[string]MakeLinks{}, calls: map[string]uint64{}, agents: map[string]*bus.Hello{}}
+}
+
+func (s *story) now() time.Time { return time.Unix(0, 0).Add(s.clock) }
 
 func (s *story) happens(line string) {
 	f := strings.Fields(line)
@@ -120,27 +141,57 @@ func (s *story) happens(line string) {
 	case "meanwhile":
 		f = f[1:]
 	case "wake":
-		s.clock = max(s.clock, int(s.m.Wake().Unix()))
+		s.clock = max(s.clock, s.m.Wake().Sub(time.Unix(0, 0)))
 	case "sleep":
 		n, _ := strconv.Atoi(f[1])
-		s.clock += n
+		s.clock += time.Duration(n) * time.Second
 		s.show(nil)
 		return
+	case "silent":
+		s.silent(f[1], f[2])
+		return
+	case "checks":
+		s.checks = true
+		return
 	case "made", "kept", "shaped": // at once
+	case "stalled":
+		n, _ := strconv.Atoi(f[1])
+		s.clock += time.Duration(n) * time.Second
+		s.show(s.m.Step(s.now(), Pulse{}))
+		return
 	default:
-		s.clock++
+		s.clock += time.Second
 	}
-	now := time.Unix(int64(s.clock), 0)
 	if line == "restart" {
-		s.m = NewMachine()
+		s.m = NewMachine("me", "v1")
+		clear(s.calls)
 		var all []store.Platform
 		for _, name := range slices.Sorted(keys(s.stored)) {
 			all = append(all, s.stored[name])
 		}
-		s.show(s.m.Step(now, Restored{all, maps.Clone(s.links)}))
+		s.show(s.m.Step(s.now(), Restored{all, maps.Clone(s.links), s.pnodes.Pnodes, s.pnodes.Ways}))
 		return
 	}
-	s.show(s.m.Step(now, s.event(f)))
+	s.show(s.m.Step(s.now(), s.event(f)))
+}
+
+// silent has time go by in which the agents but some say that they live.
+func (s *story) silent(pnodes, seconds string) {
+	n, _ := strconv.ParseFloat(seconds, 64)
+	var all []Effect
+	for range int(n * float64(time.Second/PulseEvery)) {
+		s.clock += PulseEvery
+		var beats Heard
+		for _, name := range slices.Sorted(maps.Keys(s.agents)) {
+			if h := s.agents[name]; !slices.Contains(strings.Split(pnodes, ","), name) {
+				h.Seq++
+				beats = append(beats, Beat{From: h.From, At: s.now()})
+			}
+		}
+		all = append(all, s.m.Step(s.now(), beats)...)
+		all = append(all, s.m.Step(s.now(), Pulse{})...)
+	}
+	s.show(all)
 }
 
 func keys[V any](m map[string]V) func(func(string) bool) {
@@ -171,7 +222,7 @@ func (s *story) event(f []string) Event {
 	}
 	switch f[0] {
 	case "up":
-		return UpAsked{askerOf(f[1]), s.source(f[2], f[3], arg(4) == "force")}
+		return UpAsked{askerOf(f[1]), s.source(f[2], f[3], f[4:]...)}
 	case "down":
 		return DownAsked{askerOf(f[1]), f[2]}
 	case "gone":
@@ -183,14 +234,18 @@ func (s *story) event(f []string) Event {
 		if err != nil {
 			return Planned{Platform: f[1], Err: err}
 		}
-		made, err := plan.Make(p.Source.Topology, p.Pnodes, plan.Options{Previous: p.Previous})
-		return Planned{f[1], made, err}
+		source := p.Source
+		if source == nil {
+			source = s.sources[f[1]]
+		}
+		made, err := plan.Make(source.Topology, p.Pnodes, planOptions(p, 1))
+		return Planned{f[1], source, made, err}
 	case "saved":
 		fails(2)
 		return Saved{f[1], err}
 	case "count":
 		n, _ := strconv.Atoi(f[3])
-		return Counted{Platform: f[1], Pnode: f[2], Count: n}
+		return Counted{Platform: f[1], Pnode: f[2], Call: s.call(f), Count: n}
 	case "applied", "removed", "changed":
 		last := len(f)
 		for i := 3; i < len(f); i++ {
@@ -203,26 +258,43 @@ func (s *story) event(f []string) Event {
 		r := report(f[1], f[2], f[3:last])
 		switch f[0] {
 		case "applied":
-			return Applied{f[1], f[2], r, err}
+			return Applied{f[1], f[2], s.call(f), r, err}
 		case "removed":
-			return Removed{f[1], f[2], r, err}
+			return Removed{f[1], f[2], s.call(f), r, err}
 		}
-		return Changed{*r}
+		return Changed{bus.Racks{By: s.from(f[2]), Report: *r}}
 	case "came":
-		h := bus.Hello{From: bus.From{Pnode: f[1]}, Boot: arg(2)}
-		for _, p := range strings.Split(strings.Join(f[min(3, len(f)):], " "), ";") {
-			if w := strings.Fields(p); len(w) > 0 {
-				h.Platforms = append(h.Platforms, *report(w[0], f[1], w[1:]))
-			}
-		}
-		return Came{h}
+		return Came{Hello: s.hello(f[1], arg(2), f[min(3, len(f)):])}
 	case "links", "reset", "play", "stop", "made", "kept", "shaped", "overload", "wake":
 		if from, ok := map[string]int{"kept": 2, "shaped": 3}[f[0]]; ok {
 			fails(from)
 		}
 		return s.linkEvent(f, err)
 	case "went":
-		return Went{f[1]}
+		by := s.from(f[1])
+		delete(s.agents, f[1])
+		return Went{by}
+	case "beat":
+		n, _ := strconv.Atoi(f[3])
+		return Heard{{From: bus.From{Pnode: f[1], Session: f[2], Seq: uint64(n)}, At: s.now()}}
+	case "deaf", "hears":
+		return Deaf(f[0] == "deaf")
+	case "drain", "undrain":
+		return DrainAsked{askerOf(f[1]), f[2], f[0] == "undrain"}
+	case "forget":
+		return ForgetAsked{askerOf(f[1]), f[2]}
+	case "stored":
+		fails(1)
+		return PnodesSaved{s.pnodes.Asker, err}
+	case "checked":
+		e := Checked{Platform: f[1]}
+		if fails(2); err != nil {
+			e.Problems = append(e.Problems, program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: err.Error()})
+		}
+		return e
+	case "measured":
+		n, err := strconv.Atoi(f[3])
+		return Measured{From: f[1], To: f[2], Takes: time.Duration(n) * time.Microsecond, Err: err}
 	case "tick":
 		return Tick{}
 	case "ending":
@@ -234,13 +306,82 @@ func (s *story) event(f []string) Event {
 
 func askerOf(name string) Asker { return Asker(name[0]) }
 
-func (s *story) source(platform, vnodes string, force bool) *Source {
+// call is the last call to a pnode about a platform.
+func (s *story) call(f []string) uint64 { return s.calls[f[1]+" "+f[2]] }
+
+// from is by what an agent says something.
+func (s *story) from(pnode string) bus.From {
+	h := s.agents[pnode]
+	if h == nil {
+		return bus.From{Pnode: pnode}
+	}
+	h.Seq++
+	return h.From
+}
+
+// hello is what an agent says: the one that was there, unless it has gone, or
+// its machine was started anew.
+func (s *story) hello(pnode, boot string, f []string) bus.Hello {
+	h := bus.Hello{From: bus.From{Pnode: pnode, Session: fmt.Sprintf("%s%d", pnode, len(s.does.String())), Seq: 0}, Protocol: bus.Protocol, Version: "v1",
+		Machine: "m-" + pnode, Boot: boot, Address: netip.AddrFrom4([4]byte{192, 0, 2, pnode[0]})}
+	if was := s.agents[pnode]; was != nil && was.Boot == boot {
+		h.From = was.From
+	}
+	h.Seq++
+	for len(f) > 0 {
+		key, value, ok := strings.Cut(f[0], "=")
+		n, _ := strconv.Atoi(value)
+		switch {
+		case !ok:
+			key = ""
+		case key == "session":
+			h.Session, h.Seq = value, 1
+		case key == "seq":
+			h.Seq = uint64(n)
+		case key == "machine":
+			h.Machine = value
+		case key == "version":
+			h.Version = value
+		case key == "protocol":
+			h.Protocol = n
+		case key == "coordinator":
+			h.Coordinator = value
+		case key == "site":
+			h.Site = value
+		case key == "clock":
+			h.Now = s.now().Add(time.Duration(n) * time.Second)
+		case key == "mtu":
+			h.MTU = uint16(n)
+		case key == "at":
+			h.Address = netip.MustParseAddr(value)
+		}
+		if key == "" {
+			break
+		}
+		f = f[1:]
+	}
+	for _, p := range strings.Split(strings.Join(f, " "), ";") {
+		if w := strings.Fields(p); len(w) > 0 {
+			h.Platforms = append(h.Platforms, *report(w[0], pnode, w[1:]))
+		}
+	}
+	kept := h
+	s.agents[pnode] = &kept
+	return h
+}
+
+func (s *story) source(platform, vnodes string, options ...string) *Source {
 	text := fmt.Sprintf("platform: %s\nvnetworks: {lan: 10.0.0.0/16}\nvnodes: [{nodes: 'n[1-%s]', vifaces: [lan]}]\n", platform, vnodes)
+	for _, policy := range []string{"continue", "replace"} {
+		if slices.Contains(options, policy) {
+			text += "placement: {loss: " + policy + "}\n"
+		}
+	}
 	top, err := topo.Parse(platform, []byte(text))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return &Source{File: platform, Text: text, Digest: store.Digest(text, nil), Topology: top, Force: force}
+	return &Source{File: platform, Text: text, Digest: store.Digest(text, nil), Topology: top, Force: slices.Contains(options, "force")}
 }
 
 // report reads RACK=UP/WANTED.
@@ -268,12 +409,13 @@ func report(platform, pnode string, racks []string) *program.Report {
 // show tells what the machine wants done, and how the platforms are.
 func (s *story) show(effects []Effect) {
 	say := func(format string, args ...any) { fmt.Fprintf(&s.does, format+"\n", args...) }
-	for _, e := range effects {
-		switch e := e.(type) {
+	for i := 0; i < len(effects); i++ {
+		switch e := effects[i].(type) {
 		case MakePlan:
 			s.plans[e.Platform] = e
 			say("plan %s for %d pnodes, with one before: %v", e.Platform, len(e.Pnodes), e.Previous != nil)
 		case SavePlan:
+			s.sources[e.Record.Name] = s.planned(e)
 			s.stored[e.Record.Name] = store.Platform{Record: e.Record, Plan: e.Plan}
 			say("save %s with its plan", e.Record.Name)
 		case Save:
@@ -297,14 +439,34 @@ func (s *story) show(effects []Effect) {
 			if !e.At.IsZero() {
 				when = fmt.Sprintf(" at second %d", e.At.Unix())
 			}
+			s.calls[e.Platform+" "+e.Pnode] = e.Call
 			say("shape %s at %s%s: %s", e.Platform, e.Pnode, when, conditions(e.Links))
 		case StopShape:
 			say("no longer shape %s at %s", e.Platform, e.Pnode)
 		case Apply:
+			s.calls[e.Platform+" "+e.Pnode] = e.Call
 			say("apply %s at %s", e.Platform, e.Pnode)
 		case Stop:
 			say("stop %s at %s", e.Platform, e.Pnode)
+		case SavePnodes:
+			s.pnodes = e
+			if e.Asker != 0 {
+				say("save pnodes for %c: %s", e.Asker, pnodesSaid(e.Pnodes))
+			}
+		case Check:
+			if s.checks {
+				say("check %s around %v with %d bytes", e.Platform, e.Ring, e.Size)
+				continue
+			}
+			effects = append(effects, s.m.Step(s.now(), Checked{Platform: e.Platform})...)
+		case Measure:
+			say("measure from site %q to %q, at %s and %s", e.From, e.To, e.Pnode, e.Other)
+		case Lose:
+			say("end calls to %s", e.Pnode)
+		case Hail:
+			say("hail %s", e.Pnode)
 		case Remove:
+			s.calls[e.Platform+" "+e.Pnode] = e.Call
 			say("remove %s from %s", e.Platform, e.Pnode)
 		case Note:
 			say("note %s %s: %s", e.Event.Type, e.Event.Platform, e.Event.Message)
@@ -322,6 +484,33 @@ func (s *story) show(effects []Effect) {
 		states = append(states, state)
 	}
 	say("  [%s]", strings.Join(states, ", "))
+}
+
+// planned gives the source of a plan that is saved.
+func (s *story) planned(e SavePlan) *Source {
+	top, err := topo.Parse(e.Record.File, []byte(e.Source))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &Source{File: e.Record.File, Text: e.Source, Digest: e.Record.Digest, Topology: top, Force: e.Record.Force}
+}
+
+func pnodesSaid(all []store.Pnode) string {
+	var out []string
+	for _, n := range all {
+		says := n.Name
+		if n.Drained {
+			says += " drained"
+		}
+		if n.Absent != "" {
+			says += " " + n.Absent
+		}
+		if len(n.Owes) > 0 {
+			says += fmt.Sprintf(" owes %v", slices.Sorted(maps.Keys(n.Owes)))
+		}
+		out = append(out, says)
+	}
+	return strings.Join(out, ", ")
 }
 
 func told(e Tell) string {

@@ -4,63 +4,260 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"myriad/bus"
 	"myriad/plan"
 	"myriad/program"
+	"myriad/store"
 )
 
-// came takes in an agent, and compares what it carries with what is
-// remembered.
-func (m *Machine) came(h *bus.Hello) {
-	m.pnodes[h.Pnode] = h
-	carries := map[string]bool{}
-	for i := range h.Platforms {
-		r := &h.Platforms[i]
-		carries[r.Platform] = true
-		p := m.platform(r.Platform)
-		if p.record == nil && len(p.reports) == 0 && p.job == nil {
-			m.note("foreign", p.name, fmt.Sprintf("pnode %s carries it, and nothing is remembered of it", h.Pnode))
-		}
-		p.reports[h.Pnode] = r
-		p.links.mayDiffer(h.Pnode)
+// pnode is what the machine knows of a pnode.
+type pnode struct {
+	name    string
+	state   pnodeState
+	machine string           // its identity
+	boot    string           // of the machine
+	hello   *bus.Hello       // the last one; nil: there was none since the coordinator began
+	drained bool             // no vnodes are to be there
+	owes    map[string]uint8 // platforms that are to be removed when it is back, and their slots of VNIs
+	site    string
+
+	// What was heard, so that what is older can be passed over.
+	session string
+	seq     uint64 // of what was said last
+	bye     uint64 // of its bye in this session
+	over    uint64 // of what it said last of its overload
+	racks   map[string]uint64
+	past    []session // those that another has followed, the last ones
+	early   []Changed // of a session whose hello is still to come
+	heard   time.Time // when there was a sign of life
+	hailed  time.Time // when it was asked to say hello
+	beats   bool      // it says that it lives: else its silence means nothing
+
+	clock time.Duration // by which its clock is ahead
+	apart bool          // that was made known
+}
+
+// session is a session of an agent, and what it was heard to say last.
+type session struct {
+	id  string
+	seq uint64
+}
+
+type pnodeState uint8
+
+const (
+	pnodeExpected pnodeState = iota // it was there before the coordinator began, and may come back
+	pnodeUp
+	pnodeLost // it has fallen silent
+	pnodeLeft // its agent has ended in good order
+)
+
+var pnodeStates = [...]string{pnodeExpected: "lost", pnodeUp: "up", pnodeLost: "lost", pnodeLeft: "left"}
+
+func (s pnodeState) String() string { return pnodeStates[s] }
+
+const (
+	pastSessions = 8  // that are remembered of a pnode
+	mostEarly    = 64 // words of a session whose hello is to come
+	hailEvery    = time.Second
+	clocksApart  = time.Second // which is worth a word
+)
+
+// there tells whether the agent of a pnode is there.
+func (m *Machine) there(name string) bool {
+	n := m.pnodes[name]
+	return n != nil && n.state == pnodeUp
+}
+
+// sortedPnodes gives the pnodes by name.
+func (m *Machine) sortedPnodes() []*pnode {
+	out := make([]*pnode, 0, len(m.pnodes))
+	for _, name := range slices.Sorted(maps.Keys(m.pnodes)) {
+		out = append(out, m.pnodes[name])
 	}
-	for _, p := range m.sorted() {
-		if !carries[p.name] && p.job == nil {
-			m.missing(p, h)
+	return out
+}
+
+// restorePnodes takes over the pnodes that the store remembers. Who was there
+// has a while to come back.
+func (m *Machine) restorePnodes(all []store.Pnode) {
+	for _, k := range all {
+		n := &pnode{name: k.Name, machine: k.Machine, boot: k.Boot, site: k.Site, drained: k.Drained, owes: maps.Clone(k.Owes)}
+		switch k.Absent {
+		case pnodeLost.String():
+			n.state = pnodeLost
+		case pnodeLeft.String():
+			n.state = pnodeLeft
 		}
-		m.shapeNext(p)
+		m.pnodes[k.Name] = n
+	}
+	for _, p := range m.platforms {
+		for name := range p.record.Pnodes { // also if the end came before it was remembered
+			if m.pnodes[name] == nil {
+				m.pnodes[name] = &pnode{name: name}
+			}
+		}
 	}
 }
 
-// missing deals with a platform of which a pnode has nothing. If the machine
-// was started anew, its vnodes are lost. Otherwise somebody has taken them
-// down without us: if that is so everywhere, there is nothing to remember.
-func (m *Machine) missing(p *platform, h *bus.Hello) {
-	delete(p.reports, h.Pnode)
-	if p.record == nil {
-		m.dropIfEmpty(p)
-		return
+// pnodesRecord is what is remembered of pnodes.
+func (m *Machine) pnodesRecord() SavePnodes {
+	var e SavePnodes
+	for _, n := range m.sortedPnodes() {
+		k := store.Pnode{Name: n.name, Machine: n.machine, Boot: n.boot, Site: n.site, Drained: n.drained, Owes: maps.Clone(n.owes)}
+		if n.state == pnodeLost || n.state == pnodeLeft {
+			k.Absent = n.state.String()
+		}
+		e.Pnodes = append(e.Pnodes, k)
 	}
-	boot, planned := p.record.Pnodes[h.Pnode]
-	if !planned {
-		return
+	e.Ways = m.waysList()
+	return e
+}
+
+// takes tells whether a hello is news: not one that was heard before, nor of a
+// session that is over.
+func (n *pnode) takes(h *bus.Hello, now time.Time) bool {
+	if n.session == "" {
+		return true
 	}
-	if boot != h.Boot {
-		p.reports[h.Pnode] = lostReport(p.plan, h.Pnode)
-		m.note("rack-lost", p.name, fmt.Sprintf("pnode %s was started anew; its vnodes are lost", h.Pnode))
-		return
+	if h.Session == n.session {
+		return h.Seq > n.hello.Seq && h.Seq > n.bye
 	}
-	for pnode := range p.record.Pnodes {
-		if p.reports[pnode] != nil || m.pnodes[pnode] == nil {
-			return
+	if i := n.pastSession(h.Session); i >= 0 {
+		// It lives all the same if it says something new, while the other one is
+		// silent: the hello of that one was late.
+		return h.Seq > n.past[i].seq && (n.state != pnodeUp || now.Sub(n.heard) >= silence/2)
+	}
+	return true
+}
+
+func (n *pnode) pastSession(id string) int {
+	return slices.IndexFunc(n.past, func(s session) bool { return s.id == id })
+}
+
+// begin takes over what a hello says of the pnode, and tells whether the agent
+// is another one than before.
+func (n *pnode) begin(h *bus.Hello, now time.Time) (another bool) {
+	another = n.session != h.Session
+	if another {
+		if n.session != "" {
+			n.past = append(n.past, session{n.session, n.seq})
+		}
+		n.past = slices.DeleteFunc(n.past, func(s session) bool { return s.id == h.Session })
+		n.past = n.past[max(0, len(n.past)-pastSessions):]
+		n.session, n.seq, n.bye, n.over, n.beats = h.Session, h.Seq, 0, 0, false
+		n.racks = nil
+	}
+	n.seq = max(n.seq, h.Seq)
+	n.hello, n.heard, n.state = h, now, pnodeUp
+	n.machine, n.boot, n.site = h.Machine, h.Boot, h.Site
+	return another
+}
+
+// hears tells whether something that an agent says without being asked is news
+// of its session, and notes a sign of life.
+func (m *Machine) hears(by bus.From) (*pnode, bool) {
+	n := m.pnodes[by.Pnode]
+	if n == nil {
+		return nil, false
+	}
+	if by.Session != n.session {
+		if i := n.pastSession(by.Session); i >= 0 {
+			if by.Seq <= n.past[i].seq {
+				return n, false
+			}
+			n.past[i].seq = by.Seq
+			if n.state == pnodeUp && m.now.Sub(n.heard) < silence/2 {
+				return n, false
+			}
+		}
+		m.hail(n)
+		return n, false
+	}
+	if by.Seq <= n.bye && n.bye > 0 {
+		return n, false
+	}
+	if by.Seq > n.seq || n.session == "" {
+		n.seq, n.heard = max(n.seq, by.Seq), m.now
+		if n.state != pnodeUp {
+			m.hail(n) // what has become of what it carries is not known
 		}
 	}
-	p.record, p.plan, p.links.state = nil, nil, linkState{}
-	m.do(Forget{p.name})
-	m.note("down", p.name, "it was taken down while no daemon ran")
-	m.dropIfEmpty(p)
+	return n, true
 }
+
+// hail asks an agent to say hello again, but not all the time.
+func (m *Machine) hail(n *pnode) {
+	if n.hailed.IsZero() || m.now.Sub(n.hailed) >= hailEvery {
+		n.hailed = m.now
+		m.do(Hail{n.name})
+	}
+}
+
+// Beat is a sign of life of an agent.
+type Beat struct {
+	bus.From
+	At    time.Time     // when it was heard
+	Clock time.Duration // by which its clock is ahead
+}
+
+// heard takes in signs of life.
+func (m *Machine) heard(beats []Beat) {
+	for i := range beats {
+		b := &beats[i]
+		n, ok := m.hears(b.From)
+		if !ok {
+			continue
+		}
+		n.beats = true
+		if n.state == pnodeUp {
+			n.heard = b.At
+			m.setClock(n, b.Clock)
+		}
+	}
+}
+
+// setClock notes what the clock of a pnode is like, and makes it known if it is
+// far from right.
+func (m *Machine) setClock(n *pnode, ahead time.Duration) {
+	n.clock = ahead
+	apart := ahead.Abs() > clocksApart
+	if apart && !n.apart {
+		m.note("clock-apart", "", fmt.Sprintf("the clock of pnode %s is %v from the coordinator's: times that it writes differ by that, and nothing else", n.name, ahead.Round(100*time.Millisecond)))
+	}
+	n.apart = apart
+}
+
+// row is a pnode as plans see it.
+func (n *pnode) row() plan.Pnode {
+	h := n.hello
+	return plan.Pnode{Name: n.name, CPUs: h.CPUs, Memory: h.Memory, Files: h.Files, Namespaces: h.Namespaces, Pids: h.Pids,
+		Site: h.Site, Address: h.Address, MTU: h.MTU, Key: h.Key}
+}
+
+// where is where the vnodes of a plan are.
+type where struct {
+	names  []string // of pnodes that carry some, by number
+	vnodes map[string]int
+	rows   map[string]plan.Pnode
+}
+
+func whereIs(p *plan.Plan) where {
+	w := where{vnodes: map[string]int{}, rows: map[string]plan.Pnode{}}
+	for i, row := range p.Pnodes() {
+		if k := p.VnodesOn(i); row.Name != "" && k > 0 {
+			w.names = append(w.names, row.Name)
+			w.vnodes[row.Name], w.rows[row.Name] = k, row
+		}
+	}
+	return w
+}
+
+// wants tells whether a plan has vnodes on a pnode. A platform of no vnodes at
+// all is wherever it was planned to be.
+func (w *where) wants(pnode string) bool { return w.vnodes[pnode] > 0 }
 
 // lostReport says that nothing is left of what a pnode carried.
 func lostReport(p *plan.Plan, pnode string) *program.Report {
@@ -69,64 +266,10 @@ func lostReport(p *plan.Plan, pnode string) *program.Report {
 	if err != nil {
 		return r
 	}
-	for _, k := range p.Program(number).Racks {
+	for _, k := range p.Own(number).Racks {
 		r.Racks = append(r.Racks, program.RackReport{Index: k.Index, State: program.RackLost, Wanted: len(k.Vnodes)})
 	}
 	return r
-}
-
-// went lets an agent go. Its vnodes live on, as far as anyone knows.
-func (m *Machine) went(pnode string) {
-	if m.pnodes[pnode] == nil {
-		return
-	}
-	delete(m.pnodes, pnode)
-	for _, p := range m.sorted() {
-		if p.reports[pnode] != nil {
-			m.note("pnode-gone", p.name, fmt.Sprintf("the agent of pnode %s has ended; its vnodes live on", pnode))
-		}
-	}
-}
-
-// changed takes in what an agent says of racks without being asked.
-func (m *Machine) changed(r *program.Report) {
-	p := m.platforms[r.Platform]
-	if p == nil {
-		return
-	}
-	before := map[uint32]program.RackState{}
-	if old := p.reports[r.Pnode]; old != nil {
-		for _, k := range old.Racks {
-			before[k.Index] = k.State
-		}
-	}
-	if p.job == nil { // otherwise the end of the job brings a newer word
-		p.reports[r.Pnode] = r
-		if p.record != nil {
-			m.save(p)
-		}
-	}
-	for _, k := range r.Racks {
-		if was, ok := before[k.Index]; ok && was == k.State {
-			continue
-		}
-		switch k.State {
-		case program.RackLost:
-			m.note("rack-lost", p.name, fmt.Sprintf("rack %d of pnode %s is lost, with %d vnodes", k.Index, r.Pnode, k.Wanted))
-		case program.RackUp:
-			m.note("rack-up", p.name, fmt.Sprintf("rack %d of pnode %s is up, with %d vnodes", k.Index, r.Pnode, k.Vnodes))
-		}
-	}
-}
-
-// pnodeList is what plans are made for.
-func (m *Machine) pnodeList() []plan.Pnode {
-	var out []plan.Pnode
-	for _, name := range slices.Sorted(maps.Keys(m.pnodes)) {
-		h := m.pnodes[name]
-		out = append(out, plan.Pnode{Name: name, CPUs: h.CPUs, Memory: h.Memory, Files: h.Files, Namespaces: h.Namespaces, Pids: h.Pids})
-	}
-	return out
 }
 
 // plansBeside gives the plans of the other platforms.

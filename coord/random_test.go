@@ -33,7 +33,7 @@ func TestRandomLives(t *testing.T) {
 		}
 	}
 	for seed := range uint64(300) {
-		w := &world{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), m: NewMachine(), sources: sources, fails: seed%2 == 1,
+		w := &world{t: t, seed: seed, r: rand.New(rand.NewPCG(seed, 0)), m: NewMachine("", ""), sources: sources, fails: seed%2 == 1,
 			ended: map[Asker]int{}, gone: map[Asker]bool{}, kernel: map[string]int{}, stored: map[string]int{}, last: map[string]int{},
 			shaped: map[string]*program.Links{}, kept: map[string]*program.Links{}}
 		w.live()
@@ -70,7 +70,7 @@ func (w *world) errorf(format string, args ...any) {
 }
 
 func (w *world) live() {
-	w.step(Came{bus.Hello{From: bus.From{Pnode: "here"}}})
+	w.step(Came{Hello: bus.Hello{From: bus.From{Pnode: "here"}, Protocol: bus.Protocol}})
 	for range 100 {
 		switch w.r.IntN(9) {
 		case 0, 1:
@@ -179,8 +179,8 @@ func (w *world) answer() {
 	}
 	switch e := e.(type) {
 	case MakePlan:
-		p, failed := plan.Make(e.Source.Topology, e.Pnodes, plan.Options{Previous: e.Previous})
-		w.step(Planned{e.Platform, p, errors.Join(err, failed)})
+		p, failed := plan.Make(e.Source.Topology, e.Pnodes, planOptions(e, 1))
+		w.step(Planned{e.Platform, nil, p, errors.Join(err, failed)})
 	case SavePlan:
 		if err == nil {
 			w.stored[e.Record.Name] = e.Plan.Len()
@@ -193,7 +193,7 @@ func (w *world) answer() {
 		}
 		w.kernel[e.Platform] = n
 		w.shaped[e.Platform] = e.Plan.Links()
-		w.step(Applied{e.Platform, e.Pnode, report(e.Platform, e.Pnode, []string{fmt.Sprintf("0=%d/%d", n, e.Plan.Len())}), err})
+		w.step(Applied{e.Platform, e.Pnode, e.Call, report(e.Platform, e.Pnode, []string{fmt.Sprintf("0=%d/%d", n, e.Plan.Len())}), err})
 	case Remove:
 		var left *program.Report
 		if err == nil {
@@ -202,7 +202,7 @@ func (w *world) answer() {
 		} else {
 			left = &program.Report{Platform: e.Platform, Pnode: e.Pnode}
 		}
-		w.step(Removed{e.Platform, e.Pnode, left, err})
+		w.step(Removed{e.Platform, e.Pnode, e.Call, left, err})
 	case MakeLinks:
 		w.step(makeLinks(e))
 	case SaveLinks:
@@ -214,7 +214,7 @@ func (w *world) answer() {
 		if err == nil {
 			w.shaped[e.Platform] = e.Links
 		}
-		w.step(LinksShaped{Platform: e.Platform, Pnode: e.Pnode, Err: err})
+		w.step(LinksShaped{Platform: e.Platform, Pnode: e.Pnode, Call: e.Call, Err: err})
 	}
 }
 

@@ -39,10 +39,10 @@ func (s *story) linkEvent(f []string, err error) Event {
 	case "kept":
 		return LinksSaved{f[1], err}
 	case "shaped":
-		return LinksShaped{f[1], f[2], program.Shaped{Entries: 1, Took: time.Millisecond}, err}
+		return LinksShaped{f[1], f[2], s.call(f), program.Shaped{Entries: 1, Took: time.Millisecond}, err}
 	case "overload":
-		return Overloaded{bus.Overload{Platform: f[1], By: bus.From{Pnode: f[2]}, Ended: len(f) > 4, Overload: program.Overload{
-			From: time.Unix(int64(s.clock-3), 0), To: time.Unix(int64(s.clock), 0), What: f[3], Detail: "much"}}}
+		return Overloaded{bus.Overload{Platform: f[1], By: s.from(f[2]), Ended: len(f) > 4, Overload: program.Overload{
+			From: s.now().Add(-3 * time.Second), To: s.now(), What: f[3], Detail: "much"}}}
 	}
 	return Woken{}
 }

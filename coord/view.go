@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"myriad/api"
@@ -27,8 +26,8 @@ const (
 // view is a platform as listings show it.
 func (m *Machine) view(p *platform) *api.Platform {
 	v := &api.Platform{Name: p.name, Networks: []api.Network{}, Racks: []program.RackReport{}}
-	for _, pnode := range slices.Sorted(maps.Keys(p.reports)) {
-		r := p.reports[pnode]
+	for _, pnode := range names(p.reports) {
+		r := m.report(p, pnode)
 		v.Racks = append(v.Racks, r.Racks...)
 		v.Problems = append(v.Problems, r.Problems...)
 		v.Up += r.Up()
@@ -50,6 +49,25 @@ func (m *Machine) view(p *platform) *api.Platform {
 	v.State = p.state(v)
 	v.Links = p.links.view()
 	return v
+}
+
+// report is what a pnode said last of a platform. Of one that is lost, all is.
+func (m *Machine) report(p *platform, pnode string) *program.Report {
+	r := p.reports[pnode]
+	n := m.pnodes[pnode]
+	if r == nil || n == nil || n.state != pnodeLost {
+		return r
+	}
+	lost := &program.Report{Platform: p.name, Pnode: pnode}
+	if !p.where.wants(pnode) {
+		return lost // they are elsewhere
+	}
+	for _, k := range r.Racks {
+		lost.Racks = append(lost.Racks, program.RackReport{Index: k.Index, State: program.RackLost, Wanted: max(k.Wanted, k.Vnodes)})
+	}
+	why := *m.problemLost(pnode)
+	lost.Problems = append(lost.Problems, why)
+	return lost
 }
 
 // view is the conditions of a platform's links in brief, nil if there are none
@@ -78,7 +96,7 @@ func (p *platform) state(v *api.Platform) string {
 	lost := slices.ContainsFunc(v.Racks, func(k program.RackReport) bool { return k.State == program.RackLost })
 	up := !slices.ContainsFunc(v.Racks, func(k program.RackReport) bool { return k.State != program.RackUp })
 	switch {
-	case p.job != nil && p.job.kind == jobUp:
+	case p.job != nil && p.job.kind != jobDown:
 		return stateApplying
 	case p.job != nil:
 		return stateRemoving

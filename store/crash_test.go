@@ -68,7 +68,7 @@ func TestCrash(t *testing.T) {
 					t.Errorf("%s is that of round %d, after %d rounds", p.Name, n, last)
 				}
 			}
-			if text, files, err := s.Source(t.Context(), p.Name); err != nil || store.Digest(text, files) != p.Digest || text != source(p.Name, p.Plan.Len()) {
+			if _, text, files, err := s.Source(t.Context(), p.Name); err != nil || store.Digest(text, files) != p.Digest || text != source(p.Name, p.Plan.Len()) {
 				t.Errorf("the source of %s is not that of its record: %v", p.Name, err)
 			}
 		}

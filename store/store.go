@@ -33,15 +33,27 @@ type Record struct {
 	File    string // name of the topology file
 	Digest  string // of its text and files
 	Seed    uint64
-	Pnodes  map[string]string // where it is: pnode to Bootup of that machine
-	Reports []program.Report  // what each pnode said last
-	Since   time.Time         // when it was last brought up
-	Took    time.Duration     // how long that took
-	Writes  uint64            // what that changed
+	Force   bool          // it was brought up also if it would not fit
+	Slot    uint8         // of VNIs
+	Down    bool          // it is being taken away
+	Since   time.Time     // when it was last brought up
+	Took    time.Duration // how long that took
+	Writes  uint64        // what that changed
+	Spread
 
 	// Set by PutPlan: where the source and the plan are, and their digest.
 	Object string
 	Sum    string
+	// Set by Put and PutPlan: where the Spread is, if it is not in the record.
+	Beside string `cbor:",omitempty"`
+}
+
+// Spread is what a record has of each pnode. Where pnodes are many it is kept
+// beside the record, which must be small.
+type Spread struct {
+	Pnodes  map[string]string // where it is: pnode to Bootup of that machine
+	Owed    map[string]bool   // pnodes that have not been heard to follow the plan
+	Reports []program.Report  // what each pnode said last
 }
 
 // Digest is what tells one text of a topology, with the files that it refers
@@ -142,6 +154,14 @@ func (s *Store) platform(ctx context.Context, key string) (*Platform, error) {
 	if p.Plan.Platform() != key {
 		return nil, fmt.Errorf("plan of %q", p.Plan.Platform())
 	}
+	if p.Beside != "" {
+		if b, err = s.objects.Get(ctx, p.Beside); err != nil {
+			return nil, err
+		}
+		if err := bus.Decode(b, &p.Spread); err != nil {
+			return nil, err
+		}
+	}
 	p.Links, err = s.links(ctx, &p.Record)
 	return &p, err
 }
@@ -155,7 +175,9 @@ func (s *Store) clean(ctx context.Context, platforms []Platform, all bool) error
 	names, err := s.objects.Names(ctx)
 	for _, name := range names {
 		object := name[:max(strings.LastIndexByte(name, '/'), 0)]
-		if !slices.ContainsFunc(platforms, func(p Platform) bool { return p.Object == object || p.Links != nil && linksObject(p.Name) == object }) {
+		if name != pnodesObject && !slices.ContainsFunc(platforms, func(p Platform) bool {
+			return p.Object == object || p.Beside == name || p.Links != nil && linksObject(p.Name) == object
+		}) {
 			err = errors.Join(err, s.objects.Delete(ctx, name))
 		}
 	}
@@ -178,6 +200,7 @@ func (s *Store) PutPlan(ctx context.Context, r *Record, source string, files map
 	if r.Sum = hex.EncodeToString(sum.Sum(nil)); r.Sum == old.Sum {
 		return s.Put(ctx, r)
 	}
+	r.Beside = old.Beside
 	if r.Object = r.Name + "/0"; r.Object == old.Object {
 		r.Object = r.Name + "/1"
 	}
@@ -209,38 +232,65 @@ func (s *Store) Put(ctx context.Context, r *Record) error {
 	if err != nil {
 		return err
 	}
-	r.Object, r.Sum = old.Object, old.Sum
+	r.Object, r.Sum, r.Beside = old.Object, old.Sum, old.Beside
 	return s.put(ctx, r)
 }
 
+// mostRecord is how large a record may be: the bus carries 1 MB.
+const mostRecord = 512 << 10
+
+// put writes a record, whose Beside is that of before. If it is too large, its
+// Spread goes to the one of two places that the record of before does not
+// speak of.
 func (s *Store) put(ctx context.Context, r *Record) error {
 	r.Version = version
+	was := r.Beside
+	r.Beside = ""
 	b, err := bus.Encode(r)
+	if err == nil && len(b) > mostRecord {
+		small := *r
+		small.Spread = Spread{}
+		if small.Beside = r.Name + "/spread/0"; small.Beside == was {
+			small.Beside = r.Name + "/spread/1"
+		}
+		r.Beside = small.Beside
+		var beside []byte
+		if beside, err = bus.Encode(r.Spread); err == nil {
+			err = s.objects.Put(ctx, small.Beside, beside)
+		}
+		if err == nil {
+			b, err = bus.Encode(small)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	return s.records.Put(ctx, r.Name, b)
+	if err := s.records.Put(ctx, r.Name, b); err != nil || was == "" {
+		return err
+	}
+	_ = s.objects.Delete(ctx, was) // what is left is removed by clean
+	return nil
 }
 
-// Source gives the text that a platform was last brought up from, and the
-// files that it refers to.
-func (s *Store) Source(ctx context.Context, name string) (text string, files map[string][]byte, err error) {
+// Source gives the text that a platform was last brought up from, the name of
+// its file, and the files that it refers to.
+func (s *Store) Source(ctx context.Context, name string) (file, text string, files map[string][]byte, err error) {
 	r, err := s.record(ctx, name)
 	if err != nil {
-		return "", nil, err
+		return "", "", nil, err
 	}
 	b, err := s.objects.Get(ctx, r.Object+"/source")
 	if err != nil {
-		return "", nil, err
+		return "", "", nil, err
 	}
 	encoded, err := s.objects.Get(ctx, r.Object+"/files")
 	if absent(err) {
-		return string(b), nil, nil
+		return r.File, string(b), nil, nil
 	}
 	if err == nil {
 		err = bus.Decode(encoded, &files)
 	}
-	return string(b), files, err
+	return r.File, string(b), files, err
 }
 
 // absent tells whether something is not remembered.
@@ -282,7 +332,10 @@ func (s *Store) Forget(ctx context.Context, name string) error {
 	if err := s.records.Delete(ctx, name); err != nil {
 		return err
 	}
-	return errors.Join(s.drop(ctx, r.Object), s.ForgetLinks(ctx, name))
+	if r.Beside != "" {
+		err = s.objects.Delete(ctx, r.Beside)
+	}
+	return errors.Join(err, s.drop(ctx, r.Object), s.ForgetLinks(ctx, name))
 }
 
 // Note remembers an event.

@@ -63,8 +63,8 @@ func put(t *testing.T, s *store.Store, name string, vnodes int) *store.Record {
 	t.Helper()
 	text := source(name, vnodes)
 	r := &store.Record{Name: name, File: name + ".yaml", Digest: store.Digest(text, nil), Seed: 7, Since: time.Unix(1, 2).UTC(),
-		Pnodes:  map[string]string{"here": "boot"},
-		Reports: []program.Report{{Platform: name, Pnode: "here", Racks: []program.RackReport{{Index: 3, State: program.RackLost, Wanted: vnodes}}}}}
+		Spread: store.Spread{Pnodes: map[string]string{"here": "boot"},
+			Reports: []program.Report{{Platform: name, Pnode: "here", Racks: []program.RackReport{{Index: 3, State: program.RackLost, Wanted: vnodes}}}}}}
 	if err := s.PutPlan(t.Context(), r, text, nil, planOf(t, text)); err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestReadsBack(t *testing.T) {
 	if b.Took != time.Second || b.Seed != 7 || !b.Since.Equal(r.Since) || b.Pnodes["here"] != "boot" || b.Digest != r.Digest {
 		t.Errorf("record read back: %+v", b.Record)
 	}
-	if text, files, err := s.Source(t.Context(), "b"); err != nil || files != nil || text != source("b", 6) {
+	if _, text, files, err := s.Source(t.Context(), "b"); err != nil || files != nil || text != source("b", 6) {
 		t.Errorf("source: %q, %v", text, err)
 	}
 }
@@ -258,7 +258,7 @@ func TestFiles(t *testing.T) {
 	if err := s.PutPlan(t.Context(), r, text, files, planOf(t, text)); err != nil {
 		t.Fatal(err)
 	}
-	got, back, err := s.Source(t.Context(), "a")
+	_, got, back, err := s.Source(t.Context(), "a")
 	if err != nil || got != text || len(back) != 2 || string(back["x/y"]) != "1\n" || string(back["z"]) != "\x00\xff" {
 		t.Errorf("read back: %q, %q, %v", got, back, err)
 	}
@@ -269,5 +269,66 @@ func TestFiles(t *testing.T) {
 			t.Errorf("%q has the digest of another", other)
 		}
 		seen[d] = true
+	}
+}
+
+// TestManyPnodes: a record of thousands of pnodes is whole, whatever a message
+// of the bus carries, and leaves nothing.
+func TestManyPnodes(t *testing.T) {
+	dir := t.TempDir()
+	s, _, end := open(t, dir)
+	r := put(t, s, "a", 3)
+	for round := range 3 {
+		r.Spread = store.Spread{Pnodes: map[string]string{}, Owed: map[string]bool{"p7": true}}
+		r.Took = time.Duration(round)
+		for i := range 4000 {
+			name := fmt.Sprintf("p%d.some-site.example.org", i)
+			r.Pnodes[name] = strings.Repeat("b", 36)
+			report := program.Report{Platform: "a", Pnode: name}
+			for k := range 10 {
+				report.Racks = append(report.Racks, program.RackReport{Index: uint32(k), State: program.RackUp, Pid: 100_000 + i, Vnodes: round, Wanted: 1000})
+			}
+			r.Reports = append(r.Reports, report)
+		}
+		if err := s.Put(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var pnodes []store.Pnode
+	for i := range 4000 {
+		pnodes = append(pnodes, store.Pnode{Name: fmt.Sprintf("p%d.some-site.example.org", i), Machine: strings.Repeat("m", 32), Site: "s", Drained: i == 7, Owes: map[string]uint8{"gone": 3}})
+	}
+	ways := []plan.SiteWay{{From: "a", To: "b", Takes: time.Millisecond}}
+	if err := s.PutPnodes(t.Context(), pnodes, ways); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	s, c, _ := open(t, dir)
+	platforms, problems := s.Platforms(t.Context())
+	for _, err := range problems {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := platforms[0]; len(p.Reports) != 4000 || len(p.Pnodes) != 4000 || !p.Owed["p7"] || p.Took != 2 || p.Reports[3999].Up() != 20 {
+		t.Errorf("read back %d reports of %d pnodes", len(p.Reports), len(p.Pnodes))
+	}
+	got, back, err := s.Pnodes(t.Context())
+	if err != nil || len(got) != 4000 || !got[7].Drained || got[8].Owes["gone"] != 3 || !slices.Equal(back, ways) {
+		t.Errorf("read back %d pnodes, ways %v, %v", len(got), back, err)
+	}
+	objects, err := c.Objects(t.Context(), "plans")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := objects.Names(t.Context()); len(names) != 4 {
+		t.Errorf("kept: %q", names)
+	}
+	r.Spread = store.Spread{}
+	if err := s.Put(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := objects.Names(t.Context()); len(names) != 3 {
+		t.Errorf("kept of a small record: %q", names)
 	}
 }
