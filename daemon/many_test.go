@@ -92,15 +92,19 @@ func TestManyPnodes(t *testing.T) {
 		t.Errorf("check: %+v, %v", check, err)
 	}
 
-	// One agent goes: its vnodes live on, and what needs it says so.
+	// One agent goes: its vnodes live on, and what needs it says so. What it still
+	// carries is removed when it is back.
 	stops[3]()
-	await(t, func() bool { list, _ := c.Pnodes(t.Context()); return len(list) == pnodes-1 })
-	err = c.Down(t.Context(), "x", func(api.Event) {})
-	if kindOf(err) != program.KindUnavailable || !strings.Contains(err.Error(), "p3.site.org") {
-		t.Errorf("down without an agent: %v", err)
+	await(t, func() bool { list, _ := c.Pnodes(t.Context()); return len(list) == pnodes && list[13].State == "left" })
+	if _, err := c.Up(t.Context(), &api.UpRequest{File: "x", Source: topology("x", vnodes+1)}, func(api.Event) {}); kindOf(err) != program.KindUnavailable || !strings.Contains(err.Error(), "p3.site.org") {
+		t.Errorf("up without an agent: %v", err)
+	}
+	must(t, c.Down(t.Context(), "x", func(api.Event) {}))
+	if kernels[3].String() == "" {
+		t.Error("what the agent that has ended carries is gone")
 	}
 	start(3)
-	await(t, func() bool { list, _ := c.Pnodes(t.Context()); return len(list) == pnodes })
+	await(t, func() bool { return kernels[3].String() == "" })
 	if p := up(); p.Up != vnodes {
 		t.Errorf("after it is back: %d up", p.Up)
 	}
