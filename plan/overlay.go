@@ -178,25 +178,32 @@ func (m *maker) lowerMTUs() {
 	for i, n := range m.topo.Networks {
 		given[m.network[i]] = n.MTUGiven
 	}
+	type bound struct{ most, narrow int }
+	var bounds [2]bound
+	for k := range bounds {
+		bounds[k].most, bounds[k].narrow = m.mostMTU(k == 1)
+	}
 	for i := range m.networks {
-		n := &m.networks[i]
+		n, b := &m.networks[i], bounds[0]
+		if given[i] {
+			b = bounds[1]
+		}
 		if low := before[n.Name]; low != 0 && !given[i] && low < n.MTU {
 			m.asked[i], n.MTU = n.MTU, low
 		}
-		most, narrow := m.mostMTU(given[i])
-		if narrow < 0 || int(n.MTU) <= most {
+		if b.narrow < 0 || int(n.MTU) <= b.most {
 			continue
 		}
-		p := &m.pnodes[narrow]
+		p := &m.pnodes[b.narrow]
 		op := fmt.Sprintf("give vnetwork %s an MTU of %d", n.Name, n.MTU)
 		cause := fmt.Sprintf("the way to pnode %s has %s, of which tunnels take %d", p.Name, mtuOf(p), m.overhead())
 		switch {
-		case most < minMTU:
+		case b.most < minMTU:
 			m.bad(op, cause, "use a way between the pnodes with an MTU of 1500 or more")
 		case given[i]:
-			m.bad(op, cause, fmt.Sprintf("write mtu: %d, or raise the MTU of the network between the pnodes", most))
+			m.bad(op, cause, fmt.Sprintf("write mtu: %d, or raise the MTU of the network between the pnodes", b.most))
 		default:
-			m.asked[i], n.MTU = cmp.Or(m.asked[i], n.MTU), uint16(most)
+			m.asked[i], n.MTU = cmp.Or(m.asked[i], n.MTU), uint16(b.most)
 		}
 	}
 }
