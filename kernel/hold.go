@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -96,11 +97,11 @@ func (h *making) inside(t *netns.Thread, c *rtnl.Conn, r Rack, drop **ebpf.Progr
 	return doExcept(c, &b, unix.EEXIST) // a clsact that has lost its filter
 }
 
-// doExcept is Do where one errno is no error.
-func doExcept(c *rtnl.Conn, b *rtnl.Batch, fine unix.Errno) error {
+// doExcept is Do where some errnos are no error.
+func doExcept(c *rtnl.Conn, b *rtnl.Batch, fine ...unix.Errno) error {
 	var first error
 	err := c.DoEach(b, func(_ int, e *rtnl.OpError) {
-		if e.Errno != fine && first == nil {
+		if first == nil && !slices.Contains(fine, e.Errno) {
 			first = e
 		}
 	})

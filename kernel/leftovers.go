@@ -15,7 +15,7 @@ import (
 func (p *Pnode) Leftovers(context.Context) ([]string, error) {
 	var out []string
 	var errs []error
-	for _, look := range []func() ([]string, error){p.leftMounts, p.leftGroups, p.leftFiles, p.leftSysctls} {
+	for _, look := range []func() ([]string, error){p.leftMounts, p.leftGroups, p.leftFiles, p.leftUnderlay, p.leftSysctls} {
 		found, err := look()
 		out, errs = append(out, found...), append(errs, err)
 	}

@@ -113,7 +113,8 @@ func groupOf(vni uint32) netip.Addr {
 // wanted, from whatever is there. What is in the way of it is a problem: the
 // vnodes of this pnode reach each other all the same.
 func (a *apply) overlay(ctx context.Context) error {
-	if a.want.Overlay == nil && !a.spine.hasOverlay() {
+	platform := a.want.Platform
+	if _, gated := a.p.gateRecord(platform); a.want.Overlay == nil && !gated && !a.spine.hasOverlay() {
 		return nil
 	}
 	u, err := a.p.openUnderlay()
@@ -122,14 +123,46 @@ func (a *apply) overlay(ctx context.Context) error {
 	}
 	defer u.close()
 	m := overlaying{p: a.p, s: a.spine, u: u, want: a.want}
-	if a.want.Overlay != nil {
-		m.problems = u.check(a.want)
-	}
-	err = m.run(ctx)
+	err = m.join(ctx)
 	a.report.Writes += uint64(m.writes)
 	for _, q := range m.problems {
 		a.problem(q)
 	}
+	return err
+}
+
+// join makes the gate and the devices. Where something is to be encrypted and
+// cannot be, nothing leaves.
+func (m *overlaying) join(ctx context.Context) error {
+	g := m.p.gateOf(m.want)
+	if g == nil {
+		if m.want.Overlay != nil {
+			m.problems = m.u.check(m.want)
+		}
+		if err := m.run(ctx); err != nil {
+			return err
+		}
+		return m.wrote(m.p.removeGate(m.u, m.want.Platform))
+	}
+	if m.p.gateMoves(m.want.Platform, g) { // what goes to where it was must not go elsewhere
+		if err := m.prune(nil); err != nil {
+			return err
+		}
+	}
+	g.mtu = m.u.gateMTU(m.want)
+	if err := m.wrote(m.p.ensureGate(m.u, m.want.Platform, g)); err != nil {
+		m.problems = append(m.problems, m.refusal(err))
+		alone := *m.want
+		alone.Overlay, alone.Remote = nil, nil
+		m.want = &alone
+		return m.run(ctx)
+	}
+	m.problems = m.u.check(m.want)
+	return m.run(ctx)
+}
+
+func (m *overlaying) wrote(writes int, err error) error {
+	m.writes += writes
 	return err
 }
 
@@ -296,11 +329,8 @@ func (m *overlaying) make(d *overlayDevice) error {
 	return m.u.conn.Do(&b)
 }
 
-// nurseryPrefix begins the names of devices on their way into a spine.
-const nurseryPrefix = "myriad-"
-
-// nursery is the name of one: an instance makes one at a time for a platform.
-func (m *overlaying) nursery() string { return nurseryPrefix + m.p.instance }
+// nursery is the name of a device on its way into a spine.
+func (m *overlaying) nursery() string { return gatePrefix + m.p.gateTag() + "-new" }
 
 // filter has exactly the VNI that is wanted come in at a device.
 func (m *overlaying) filter(b *rtnl.Batch, d *overlayDevice) error {
@@ -373,6 +403,19 @@ func (p *Pnode) otherInstances() []string {
 		}
 	}
 	return names
+}
+
+// refusal says why a platform is not joined to others at all.
+func (m *overlaying) refusal(err error) program.Problem {
+	q := problemOf(-1, "", "encrypt what goes to other pnodes", err)
+	if errors.Is(err, unix.EADDRINUSE) {
+		own := m.want.Overlay.Underlay[m.want.Number]
+		q.Op = "encrypt what goes to other pnodes"
+		q.Cause = fmt.Sprintf("UDP port %d of this machine is used by something else", own.Gate.Port())
+		q.Remedy = "end what uses it, or bring the platform up anew while another has its place: it gets another port"
+	}
+	q.Cause += "; until then, " + m.want.Platform + " is not joined to other pnodes"
+	return q
 }
 
 // whose says who may have a VNI.

@@ -30,8 +30,8 @@ func machines(t *testing.T, n int, mtu int) []*machine {
 	in(t, wire, "ip link add br0 mtu %d type bridge mcast_snooping 0; ip link set br0 up", mtu)
 	var all []*machine
 	for i := range n {
+		ns := newNetns(t) // before what is in it, so that it goes after that
 		p, racks := open(t)
-		ns := newNetns(t)
 		in(t, wire, "ip link add name p%d mtu %d type veth peer name eth0 mtu %d netns /proc/%d/fd/%d; ip link set p%d master br0 up", i, mtu, mtu, os.Getpid(), ns, i)
 		in(t, ns, "ip link set lo up; ip addr add 192.0.2.%d/24 dev eth0; ip link set eth0 up", i+1)
 		p.Underlay = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), ns)

@@ -148,7 +148,7 @@ func (p *Pnode) inhabited(platform string) bool {
 
 // platformFile says whether a file in a platform's directory is Myriad's.
 func platformFile(name string) bool {
-	for _, own := range []string{"spine", "hosts", journalFile, "links.cbor", linksFile, "rack-"} {
+	for _, own := range []string{"spine", "hosts", journalFile, "links.cbor", linksFile, gateFile, "rack-"} {
 		if name == own || strings.HasPrefix(name, own) && (strings.HasSuffix(own, "-") || strings.HasPrefix(name, own+".")) {
 			return true
 		}

@@ -49,6 +49,7 @@ func (p *Pnode) Remove(ctx context.Context, platform string, progress func(left 
 		{"end racks", p.endRacks},
 		{"unpin spine", func(_ context.Context, platform string) error { return netns.Unpin(p.spine(platform)) }},
 		{"wait for the kernel", func(ctx context.Context, _ string) error { return waitCleanup(ctx) }},
+		{"remove gate", p.dropGate},
 		{"remove files", func(_ context.Context, platform string) error { return p.removeFiles(platform) }},
 		{"restore settings", func(_ context.Context, platform string) error { return p.release(platform) }},
 	}
@@ -243,6 +244,7 @@ func (p *Pnode) Sweep(ctx context.Context) error {
 	for _, name := range names {
 		err = errors.Join(err, p.Remove(ctx, name, nil))
 	}
+	err = errors.Join(err, p.sweepUnderlay())
 	if p.group != nil {
 		_ = unix.Rmdir(p.group.Path) // it may not be there, or not be empty yet
 	}

@@ -39,10 +39,15 @@ func (p *Pnode) openUnderlay() (*underlay, error) {
 		return nil, err
 	}
 	u := &underlay{ns: ns}
-	err = netns.Do(ns, func() (err error) {
+	open := func() (err error) {
 		u.conn, err = rtnl.Open()
 		return err
-	})
+	}
+	if path == ownUnderlay {
+		err = open() // which needs no privilege
+	} else {
+		err = netns.Do(ns, open)
+	}
 	if err == nil {
 		err = u.read()
 	}

@@ -15,6 +15,7 @@ type Dump struct {
 	Links  func(*LinkInfo)
 	Addrs  func(*AddrInfo)
 	Routes func(*RouteInfo)
+	Guards func(*Guard)
 	// Filters are those of one hook of one link.
 	Filters    func(*FilterInfo)
 	FilterLink int32
@@ -95,6 +96,10 @@ var tables = [...]table{
 		func(b *Batch, _ *Dump) { b.buf = append(b.buf, unix.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) },
 		func(d *Dump) bool { return d.Routes != nil },
 		func(d *Dump, p []byte) { give(p, parseRoute, d.Routes) }},
+	{"list guard routes", unix.RTM_GETROUTE,
+		func(b *Batch, _ *Dump) { b.buf = append(b.buf, unix.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) },
+		func(d *Dump) bool { return d.Guards != nil },
+		func(d *Dump, p []byte) { give(p, parseGuard, d.Guards) }},
 	{"list filters", unix.RTM_GETTFILTER,
 		func(b *Batch, d *Dump) { b.tc(d.FilterLink, 0, uint32(d.FilterHook), 0) },
 		func(d *Dump) bool { return d.Filters != nil },

@@ -15,6 +15,7 @@ func FuzzParse(f *testing.F) {
 	b.SetFilter(&Filter{Link: 3, Hook: Ingress, Prog: 5, Name: "in"})
 	b.NewLink(&Link{Index: 12, Name: "ov", Kind: VXLAN, VXLAN: &VXLANLink{Port: 4789, External: true, VNIFilter: true, Local: netip.MustParseAddr("10.0.0.1")}})
 	b.NewVNI(12, 65792, "ov")
+	b.NewGuard(Guard{netip.MustParsePrefix("240.16.0.0/12"), 7})
 	b.NewForward(Forward{Link: 12, To: netip.MustParseAddr("10.0.0.2")})
 	for i := range b.Len() {
 		f.Add(b.message(i))
@@ -28,6 +29,8 @@ func FuzzParse(f *testing.F) {
 			parseRoute(m.Body, &RouteInfo{})
 			parseFilter(m.Body, &FilterInfo{})
 			parseForward(m.Body, &ForwardInfo{})
+			parseGuard(m.Body, &Guard{})
+			parseWay(m.Body, &Way{})
 			giveVNIs(&Dump{VNIs: func(*VNI) {}}, m.Body)
 		}
 		parseLink(p, &LinkInfo{})
@@ -35,6 +38,8 @@ func FuzzParse(f *testing.F) {
 		parseRoute(p, &RouteInfo{})
 		parseFilter(p, &FilterInfo{})
 		parseForward(p, &ForwardInfo{})
+		parseGuard(p, &Guard{})
+		parseWay(p, &Way{})
 		giveVNIs(&Dump{VNIs: func(*VNI) {}}, p)
 	})
 }

@@ -109,3 +109,51 @@ func parseWay(p []byte, w *Way) {
 		}
 	}
 }
+
+// A Guard is a route that refuses packets to a prefix where no other route
+// takes them, in the main table. Its metric marks whose it is.
+type Guard struct {
+	To     netip.Prefix
+	Metric uint32
+}
+
+// guardProtocol marks routes that are Myriad's: nobody else has that number
+// (linux/rtnetlink.h, RTPROT_…).
+const guardProtocol = 77
+
+// NewGuard adds a guard; one that is there already is refused with EEXIST.
+func (b *Batch) NewGuard(g Guard) {
+	b.begin("add guard route to", g.To.String(), unix.RTM_NEWROUTE, unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+	b.guard(g)
+}
+
+// DelGuard removes a guard.
+func (b *Batch) DelGuard(g Guard) {
+	b.begin("remove guard route to", g.To.String(), unix.RTM_DELROUTE, unix.NLM_F_REQUEST)
+	b.guard(g)
+}
+
+func (b *Batch) guard(g Guard) {
+	b.buf = append(b.buf, unix.AF_INET, byte(g.To.Bits()), 0, 0,
+		unix.RT_TABLE_MAIN, guardProtocol, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNREACHABLE, 0, 0, 0, 0)
+	b.attrAddr(unix.RTA_DST, g.To.Addr())
+	b.attrU32(unix.RTA_PRIORITY, g.Metric)
+	b.end()
+}
+
+func parseGuard(p []byte, g *Guard) bool {
+	if len(p) < unix.SizeofRtMsg || p[0] != unix.AF_INET || p[5] != guardProtocol || p[7] != unix.RTN_UNREACHABLE {
+		return false
+	}
+	for typ, v := range attrs(p[unix.SizeofRtMsg:]) {
+		switch typ {
+		case unix.RTA_DST:
+			if addr, ok := netip.AddrFromSlice(v); ok {
+				g.To = netip.PrefixFrom(addr, int(p[1]))
+			}
+		case unix.RTA_PRIORITY:
+			g.Metric = u32(v)
+		}
+	}
+	return g.To.IsValid()
+}

@@ -141,7 +141,7 @@ func (c *Conn) get(typ uint16, take func([]byte)) error {
 				take(m.Body)
 			case m.Type == unix.NLMSG_ERROR:
 				if e := m.failure(); e != nil {
-					e.Op = c.out.msgs[0].op
+					e.Op, e.Name = c.out.msgs[0].op, c.out.msgs[0].name
 					return e
 				}
 				return nil

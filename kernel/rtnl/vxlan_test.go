@@ -141,3 +141,41 @@ func TestForward(t *testing.T) {
 		t.Errorf("after one was removed: %v", got)
 	}
 }
+
+// TestWayTo: the way to an address is told with its link and size, and a guard
+// refuses what no other route takes.
+func TestWayTo(t *testing.T) {
+	_, c := namespace(t)
+	own, far := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("240.16.0.9")
+	do(t, c, func(b *rtnl.Batch) {
+		b.NewLink(&rtnl.Link{Index: 2, Name: "up", Kind: rtnl.Veth, Peer: &rtnl.Link{Index: 3, Name: "down"}})
+		b.SetLink(&rtnl.Link{Index: 2, Up: true})
+		b.NewAddr(2, netip.MustParsePrefix("192.0.2.1/24"))
+		b.NewRoute(rtnl.Route{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.9")})
+	})
+	for _, from := range []netip.Addr{own, {}} {
+		if w, err := c.WayTo(far, from); err != nil || w != (rtnl.Way{Link: 2, From: own}) && w != (rtnl.Way{Link: 2}) {
+			t.Errorf("from %s: %+v, %v", from, w, err)
+		}
+	}
+	g := rtnl.Guard{To: netip.MustParsePrefix("240.16.0.0/12"), Metric: 1 << 30}
+	do(t, c, func(b *rtnl.Batch) { b.NewGuard(g) })
+	if _, err := c.WayTo(far, own); !errors.Is(err, unix.EHOSTUNREACH) {
+		t.Errorf("with a guard: %v", err)
+	}
+	do(t, c, func(b *rtnl.Batch) {
+		b.NewAddr(3, netip.MustParsePrefix("240.16.0.1/12"))
+		b.SetLink(&rtnl.Link{Index: 3, Up: true})
+	})
+	if w, err := c.WayTo(far, netip.Addr{}); err != nil || w.Link != 3 {
+		t.Errorf("with a guard and a better route: %+v, %v", w, err)
+	}
+	var all []rtnl.Guard
+	if err := c.Read(&rtnl.Dump{Guards: func(g *rtnl.Guard) { all = append(all, *g) }}); err != nil || !slices.Equal(all, []rtnl.Guard{g}) {
+		t.Errorf("guards are %v, %v", all, err)
+	}
+	do(t, c, func(b *rtnl.Batch) { b.DelGuard(g) })
+	if _, err := c.WayTo(netip.MustParseAddr("240.32.0.1"), own); err != nil {
+		t.Errorf("without the guard: %v", err)
+	}
+}
