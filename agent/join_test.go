@@ -15,6 +15,7 @@ import (
 
 // TestJoin: an agent asks until somebody answers, and beats from then on.
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	server := newServer(t)
 	r := run(t, server, nil, Config{Machine: "m", Site: "lyon", Key: [32]byte{7}, Pnode: mem.New(mem.Options{})})
 	until(t, "it says that nobody answers", func() bool { return r.log.count("nobody answers") == 1 })

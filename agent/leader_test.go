@@ -83,6 +83,7 @@ func TestSuperseded(t *testing.T) {
 // TestOvertaken: of two requests for one platform, the later one counts,
 // whichever arrives first; the same one twice does no harm.
 func TestOvertaken(t *testing.T) {
+	t.Parallel()
 	server, kernel := newServer(t), mem.New(mem.Options{})
 	f := newFake(t, server, "c", 1)
 	slow := &stuck{Pnode: kernel, free: make(chan struct{})}
