@@ -38,8 +38,9 @@ import (
 type Version struct {
 	Version string `json:"version"`
 	Pid     int    `json:"pid"`
-	Auto    bool   `json:"auto"`          // started by up; ends with its last platform
-	Bus     string `json:"bus,omitempty"` // URL at which agents join; empty: nowhere
+	Auto    bool   `json:"auto"`               // started by up; ends with its last platform
+	Bus     string `json:"bus,omitempty"`      // URL at which agents join; empty: nowhere
+	StandBy string `json:"stand_by,omitempty"` // identity of the coordinator that leads in its place; empty: none
 }
 
 // UpRequest asks that a platform be as its file says.

@@ -25,8 +25,10 @@ type AgentConfig struct {
 	Address   netip.Addr // by which tunnels of others reach it; invalid: found out
 	TakeOver  bool       // as in agent.Config
 	Version   string
-	Ready     func()                           // called when a coordinator has taken it in; may be nil
-	Logf      func(format string, args ...any) // nil: silent
+	// Key is as in Config.
+	Key   func() [32]byte
+	Ready func()                           // called when a coordinator has taken it in; may be nil
+	Logf  func(format string, args ...any) // nil: silent
 }
 
 // RunAgent is an agent until ctx ends, or until trying again cannot mend what
@@ -52,10 +54,14 @@ func RunAgent(ctx context.Context, c AgentConfig) error {
 	m.Logf("agent %s: connected to the bus at %s", m.Name, who.Bus)
 	defer context.AfterFunc(ctx, m.run.ending)()
 	at := &underlay{fixed: c.Address, near: conn.LocalAddr, logf: m.Logf}
+	var key [32]byte
+	if c.Key != nil {
+		key = c.Key()
+	}
 	return agent.Run(ctx, conn, agent.Config{
 		Name: m.Name, Machine: identity, Site: c.Site, RunDir: c.RunDir, Version: c.Version,
 		Pnode: c.Pnode, Racks: c.Racks, Calibrate: c.Calibrate,
-		Address: at.find, TakeOver: c.TakeOver,
+		Address: at.find, Key: key, TakeOver: c.TakeOver,
 		Joined: func(bus.Lead) {
 			if c.Ready != nil {
 				c.Ready()

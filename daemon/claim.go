@@ -32,16 +32,21 @@ func claimRun(ctx context.Context, dir string, who Holder) (*claim, error) {
 	}
 	const patience = 10 * time.Second
 	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		c, holder, err := tryLock(lockOf(dir), who)
+		c, holder, err := tryLock(lockOf(dir), Holder{})
 		switch {
 		case err != nil:
 			return nil, unusable(op, err, "choose another with --run-dir, or become root")
 		case c != nil:
+			if err := c.sign(dir, who); err != nil {
+				c.release()
+				return nil, unusable(op, err, "choose another with --run-dir, or become root")
+			}
 			return c, nil
 		case ctx.Err() != nil:
 			return nil, context.Cause(ctx)
 		}
-		if holder.Role == RoleAgent || answers(dir) || time.Since(begun) > patience {
+		holder.readSign(dir)
+		if holder.Pid > 0 && holder.Role == RoleAgent || answers(dir) || time.Since(begun) > patience {
 			return nil, inUse(op, holder)
 		}
 	}

@@ -48,6 +48,9 @@ type Config struct {
 	Address    netip.Addr  // by which tunnels of other pnodes reach it; invalid: found out
 	VNIBase    uint8       // see coord.Config
 	TakeOver   bool        // see agent.Config
+	// Key gives the public key of this machine's WireGuard, zero if it has none.
+	// It is called once the directories are the daemon's own. nil: none.
+	Key func() [32]byte
 
 	Ready func()                           // called when it answers; may be nil
 	Logf  func(format string, args ...any) // nil: silent
@@ -87,6 +90,7 @@ type daemon struct {
 	Config
 	server *bus.Server // nil: the bus is elsewhere
 	usage  usage
+	stand  standing
 }
 
 // run starts the parts in the order in which they need each other, and ends
@@ -110,13 +114,20 @@ func (d *daemon) run(ctx context.Context) error {
 		conn.Close()
 		return err
 	}
-	c := coord.New(coord.Config{Conn: conn, Store: records, Logf: d.Logf})
+	identity, err := coordinatorIdentity(d.StateDir, d.RunDir)
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	settings := coord.Config{Conn: conn, Store: records, Identity: identity, Version: d.Version, VNIBase: d.VNIBase, StandBy: d.stand.by, Logf: d.Logf}
+	if d.Join != nil {
+		settings.Lease = lease
+	}
+	c := coord.New(settings)
 	coordinatorEnds := d.start(end, c.Run)
-	if !d.NoAgent {
-		if err := c.AwaitPnode(ctx, d.Name); err != nil {
-			coordinatorEnds()
-			return err
-		}
+	if err := d.awaitLead(ctx, c); err != nil {
+		coordinatorEnds()
+		return err
 	}
 	webCloses, webEnds, err := d.serve(c, end)
 	if err != nil {
@@ -157,6 +168,9 @@ func (d *daemon) startAgent(ctx context.Context, end context.CancelCauseFunc) (s
 	}
 	c := agent.Config{Name: d.Name, Machine: identity, Site: d.Site, RunDir: d.RunDir, Version: d.Version,
 		Pnode: d.Pnode, Racks: d.Racks, Calibrate: d.Calibrate, TakeOver: d.TakeOver, Logf: d.Logf}
+	if d.Key != nil && (d.listens() || d.Join != nil) {
+		c.Key = d.Key()
+	}
 	if at := d.underlay(conn); at != nil {
 		c.Address = at.find
 	}
@@ -212,6 +226,7 @@ func (d *daemon) serve(c *coord.Coordinator, end context.CancelCauseFunc) (shut,
 		Coordinator: c,
 		Version:     api.Version{Version: d.Version, Pid: os.Getpid(), Auto: d.Auto, Bus: d.busURL()},
 		Shutdown:    func() { end(errEnded) },
+		StandBy:     d.stand.leader,
 		Logf:        d.Logf,
 	})
 	requests, cancel := context.WithCancel(context.Background())

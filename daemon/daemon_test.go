@@ -65,6 +65,7 @@ func (m *machine) start() {
 	select {
 	case <-ready:
 	case err := <-ended:
+		ended <- nil // for the cleanup
 		m.t.Fatalf("the daemon ended: %v", err)
 	case <-time.After(10 * time.Second):
 		m.t.Fatal("the daemon never answers")

@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -27,7 +29,10 @@ const (
 // HolderOf tells who has a run directory at this moment; the zero value is
 // nobody, or nobody that may be known.
 func HolderOf(runDir string) Holder {
-	h, _ := holderOf(lockOf(runDir))
+	h, held := holderOf(lockOf(runDir))
+	if held {
+		h.readSign(runDir)
+	}
 	return h
 }
 
@@ -56,13 +61,37 @@ func holderOf(lock string) (h Holder, held bool) {
 	return readHolder(f), true
 }
 
-// lockOf is the file that whoever has a run directory keeps locked.
+// lockOf is the file that whoever has a run directory keeps locked. It has the
+// pid alone, as people expect of such a file.
 func lockOf(runDir string) string { return filepath.Join(runDir, "daemon.pid") }
 
 // stateLockOf is the same for a state directory.
 func stateLockOf(stateDir string) string { return filepath.Join(stateDir, "lock") }
 
-// String is what the file says: "PID ROLE BUS".
+// signOf is where an agent says for whom it has a run directory. A daemon has
+// none there.
+func signOf(runDir string) string { return filepath.Join(runDir, "agent") }
+
+// sign says who has the directory, of which c is the claim.
+func (c *claim) sign(dir string, who Holder) error {
+	if who.Role == RoleAgent {
+		return os.WriteFile(signOf(dir), []byte(who.Bus+"\n"), 0o600)
+	}
+	if err := os.Remove(signOf(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// readSign finds the role of whoever has a run directory.
+func (h *Holder) readSign(runDir string) {
+	h.Role = RoleDaemon
+	if text, err := os.ReadFile(signOf(runDir)); err == nil {
+		h.Role, h.Bus = RoleAgent, strings.TrimSpace(string(text))
+	}
+}
+
+// String is what a lock says: "PID ROLE BUS".
 func (h Holder) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s %s", h.Pid, h.Role, h.Bus))
 }

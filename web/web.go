@@ -27,12 +27,15 @@ const (
 	maxBody   = 2*maxSource + 3*maxFiles/2 + 1<<20
 )
 
-// Config is what the handlers need. All but Logf is required.
+// Config is what the handlers need. All but StandBy and Logf is required.
 type Config struct {
 	Coordinator *coord.Coordinator
 	Version     api.Version
 	Shutdown    func() // ends the daemon; returns at once
-	Logf        func(format string, args ...any)
+	// StandBy gives the identity of the coordinator that leads in place of this
+	// one; empty: none does. nil: none ever does.
+	StandBy func() string
+	Logf    func(format string, args ...any)
 }
 
 type server struct{ Config }
@@ -46,6 +49,8 @@ func New(c Config) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/version", s.version)
 	mux.HandleFunc("GET /v1/pnodes", s.pnodes)
+	mux.HandleFunc("POST /v1/pnodes/{name}/drain", s.drain)
+	mux.HandleFunc("DELETE /v1/pnodes/{name}", s.forget)
 	mux.HandleFunc("POST /v1/platforms", s.up)
 	mux.HandleFunc("GET /v1/platforms", s.platforms)
 	mux.HandleFunc("GET /v1/platforms/{name}", s.platform)
@@ -60,7 +65,24 @@ func New(c Config) http.Handler {
 	mux.HandleFunc("POST /v1/platforms/{name}/fidelity", s.fidelity)
 	mux.HandleFunc("GET /v1/events", s.events)
 	mux.HandleFunc("POST /v1/shutdown", s.shutdown)
-	return s.guard(mux)
+	return s.guard(s.leading(mux))
+}
+
+// leading refuses what only the coordinator that leads can answer, while this
+// one stands by.
+func (s *server) leading(next http.Handler) http.Handler {
+	if s.StandBy == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		leader := s.StandBy()
+		if leader != "" && r.URL.Path != "/v1/version" && r.URL.Path != "/v1/shutdown" {
+			fail(w, &api.Error{Kind: program.KindUnavailable, Message: "this daemon stands by: coordinator " + leader + " leads on the same bus",
+				Remedy: "give the command there; this one takes over within seconds of its end"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // guard keeps a defect in one handler from ending the daemon, and all that
@@ -111,11 +133,12 @@ func (b *beginning) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // Unwrap lets http.ResponseController find what else can be done.
 func (b *beginning) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 
-func (s *server) version(w http.ResponseWriter, _ *http.Request) { answer(w, s.Version) }
-
-func (s *server) pnodes(w http.ResponseWriter, r *http.Request) {
-	list, err := s.Coordinator.Pnodes(r.Context())
-	answerOr(w, list, err)
+func (s *server) version(w http.ResponseWriter, _ *http.Request) {
+	v := s.Version
+	if s.StandBy != nil {
+		v.StandBy = s.StandBy()
+	}
+	answer(w, v)
 }
 
 func (s *server) platforms(w http.ResponseWriter, r *http.Request) {

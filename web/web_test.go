@@ -55,6 +55,11 @@ func TestUnknown(t *testing.T) {
 		{"POST", "/v1/platforms/x/links", `{}`, http.StatusMethodNotAllowed},
 		{"POST", "/v1/platforms/x/schedule", `[]`, http.StatusBadRequest},
 		{"POST", "/v1/platforms/x/fidelity", `{"pairs": -1.5}`, http.StatusBadRequest},
+		{"GET", "/v1/pnodes/x", "", http.StatusMethodNotAllowed},
+		{"POST", "/v1/pnodes/x", "{}", http.StatusMethodNotAllowed},
+		{"POST", "/v1/pnodes/x/drain", "", http.StatusBadRequest},
+		{"POST", "/v1/pnodes/x/drain", `{"undo": "yes"}`, http.StatusBadRequest},
+		{"DELETE", "/v1/pnodes/x/drain", "", http.StatusMethodNotAllowed},
 		{"POST", "/v1/platforms", tooLarge, http.StatusBadRequest},
 	} {
 		w := httptest.NewRecorder()
@@ -66,5 +71,25 @@ func TestUnknown(t *testing.T) {
 		if w.Code != tt.status {
 			t.Errorf("%s %s: %d, want %d (%s)", tt.method, tt.path, w.Code, tt.status, w.Body)
 		}
+	}
+}
+
+// TestStandBy: one that does not lead says who does, and ends when told to.
+func TestStandBy(t *testing.T) {
+	ended := false
+	h := New(Config{Version: api.Version{Version: "v"}, StandBy: func() string { return "abc" }, Shutdown: func() { ended = true }})
+	ask := func(method, path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		return w
+	}
+	if w := ask("GET", "/v1/platforms"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "coordinator abc leads") {
+		t.Errorf("platforms: %d %s", w.Code, w.Body)
+	}
+	if w := ask("GET", "/v1/version"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), `"stand_by":"abc"`) {
+		t.Errorf("version: %d %s", w.Code, w.Body)
+	}
+	if w := ask("POST", "/v1/shutdown"); w.Code != http.StatusOK || !ended {
+		t.Errorf("shutdown: %d, ended: %v", w.Code, ended)
 	}
 }

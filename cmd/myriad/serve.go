@@ -44,6 +44,7 @@ type carried struct {
 	pnode     agent.Pnode
 	racks     agent.Racks                               // nil: processes
 	calibrate func(context.Context, func(string)) error // see agent.Config
+	key       func() [32]byte                           // see daemon.Config
 }
 
 var carriers = carrier{needsRoot: true, open: openKernel}
@@ -60,7 +61,13 @@ func openKernel(runDir, stateDir string) (*carried, error) {
 		return nil, err
 	}
 	c := &calibrator{pnode: p, dir: stateDir}
-	return &carried{pnode: p, calibrate: c.calibrate}, nil
+	return &carried{pnode: p, calibrate: c.calibrate, key: func() [32]byte {
+		key, err := kernel.WireGuardKey(runDir)
+		if err != nil { // then platforms that want encryption say so
+			return [32]byte{}
+		}
+		return key
+	}}, nil
 }
 
 // calibrator tells a pnode what its own path costs: as was measured once since
@@ -217,7 +224,7 @@ func (a *app) serve(cmd *cobra.Command, o *serveOptions, announce *announcer) er
 		if err != nil {
 			return err
 		}
-		c.Pnode, c.Racks, c.Calibrate = on.pnode, on.racks, on.calibrate
+		c.Pnode, c.Racks, c.Calibrate, c.Key = on.pnode, on.racks, on.calibrate, on.key
 	}
 	logger := newLogger(a.stderr)
 	logger.Printf("myriad %s begins, process %d, run directory %s", rack.Version(), os.Getpid(), a.runDir)
