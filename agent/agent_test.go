@@ -23,6 +23,7 @@ import (
 // site is an agent at work, with a coordinator's end of the bus.
 type site struct {
 	*bus.Conn
+	epoch  uint64
 	runDir string
 	hello  chan bus.Hello
 	racks  chan program.Report
@@ -116,7 +117,7 @@ func sample(platform string, racks ...int) *program.Program {
 
 func (s *site) open(t *testing.T, ctx context.Context, call, platform string) *bus.Stream {
 	t.Helper()
-	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, call), bus.Platform{Name: platform})
+	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, call), bus.Platform{Name: platform, Order: bus.Order{Epoch: s.epoch}})
 	must(t, err)
 	return stream
 }
@@ -141,7 +142,7 @@ func (s *site) put(t *testing.T, p *program.Shared) (name string) {
 func (s *site) begin(t *testing.T, ctx context.Context, p *program.Program) *bus.Stream {
 	t.Helper()
 	name := s.share(t, p)
-	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, "apply"), bus.Apply{Name: p.Platform, Shared: name})
+	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, "apply"), bus.Apply{Name: p.Platform, Shared: name, Order: bus.Order{Epoch: s.epoch}})
 	must(t, err)
 	must(t, stream.SendBytes(program.EncodeOwn(&program.Own{Pnode: p.Pnode, Racks: p.Racks})))
 	return stream

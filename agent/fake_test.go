@@ -194,7 +194,11 @@ func until(t *testing.T, what string, is func() bool) {
 }
 
 // site is the coordinator's end for calls.
-func (f *fake) site() *site { return &site{Conn: f.Conn} }
+func (f *fake) site() *site {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &site{Conn: f.Conn, epoch: f.lead.Epoch}
+}
 
 // applyIn has a program applied with a place among requests.
 func (f *fake) applyIn(t *testing.T, o bus.Order, p *program.Program) (bus.Progress, error) {

@@ -212,7 +212,7 @@ func (l *leader) await(ctx context.Context, op string, epoch uint64) error {
 		who, joined, changed := l.who, l.joined, l.changed
 		l.mu.Unlock()
 		switch {
-		case joined && epoch != 0 && epoch < who.Epoch:
+		case joined && epoch < who.Epoch:
 			return superseded(op, epoch, who)
 		case joined && epoch <= who.Epoch:
 			return nil

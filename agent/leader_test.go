@@ -30,6 +30,9 @@ func TestSuperseded(t *testing.T) {
 	refused := func() {
 		t.Helper()
 		s, old := f.site(), bus.Order{Epoch: 6, Serial: 100}
+		if _, err := f.applyIn(t, bus.Order{}, sample("x", 5)); bus.ProblemOf(err) == nil {
+			t.Error("one that tells no epoch is obeyed")
+		}
 		_, apply := f.applyIn(t, old, sample("x", 5))
 		stream, err := bus.Open(t.Context(), f.Conn, bus.SubjectOf(pnode, "remove"), bus.Platform{Name: "x", Order: old})
 		must(t, err)

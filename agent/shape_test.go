@@ -25,7 +25,7 @@ func delays(d time.Duration) *program.Links {
 // shape asks for other conditions, and gives the answer.
 func (s *site) shape(t *testing.T, ctx context.Context, platform string, l *program.Links, at time.Time) (program.Shaped, error) {
 	t.Helper()
-	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, "shape"), bus.Shape{Name: platform, At: at})
+	stream, err := bus.Open(ctx, s.Conn, bus.SubjectOf(pnode, "shape"), bus.Shape{Name: platform, At: at, Order: bus.Order{Epoch: s.epoch}})
 	must(t, err)
 	defer stream.Close()
 	must(t, stream.SendBytes(program.EncodeLinks(l)))
