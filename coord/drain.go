@@ -14,6 +14,7 @@ import (
 type drain struct {
 	pnode string
 	undo  bool
+	was   bool            // it was drained before
 	left  map[string]bool // platforms that still have some there; nil: it is not remembered yet
 	errs  []error
 }
@@ -26,15 +27,8 @@ func (m *Machine) drainAsked(e *DrainAsked) {
 		m.refuse(&platform{}, []Asker{e.Asker}, err)
 		return
 	}
-	if n.drained == e.Undo {
-		n.drained = !e.Undo
-		says := "no vnodes are placed on pnode %s any more"
-		if e.Undo {
-			says = "vnodes may be placed on pnode %s again"
-		}
-		m.note("drain", "", fmt.Sprintf(says, n.name))
-	}
-	m.drains[e.Asker] = &drain{pnode: n.name, undo: e.Undo}
+	m.drains[e.Asker] = &drain{pnode: n.name, undo: e.Undo, was: n.drained}
+	n.drained = !e.Undo
 	m.savePnodes(e.Asker)
 }
 
@@ -66,14 +60,16 @@ func (m *Machine) pnodesSaved(e *PnodesSaved) {
 	case e.Err != nil:
 		delete(m.drains, e.Asker)
 		if d != nil && m.pnodes[d.pnode] != nil {
-			m.pnodes[d.pnode].drained = d.undo // as it is remembered
+			m.pnodes[d.pnode].drained = d.was // as it is remembered
 		}
 		m.refuse(&platform{}, []Asker{e.Asker}, e.Err)
 	case d == nil: // it was forgotten
 		m.tell([]Asker{e.Asker}, api.Event{Type: "forgotten"}, true)
 	case d.undo:
+		m.note("drain", "", fmt.Sprintf("vnodes may be placed on pnode %s again", d.pnode))
 		m.endDrain(e.Asker)
 	default:
+		m.note("drain", "", fmt.Sprintf("no vnodes are placed on pnode %s any more", d.pnode))
 		d.left = map[string]bool{}
 		for _, p := range m.sorted() {
 			if p.where.wants(d.pnode) || p.job != nil && p.job.kind != jobDown {

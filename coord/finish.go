@@ -191,7 +191,9 @@ func (m *Machine) finishDown(p *platform, err error) {
 		m.forget(p)
 	}
 	took := m.now.Sub(j.began).Round(time.Millisecond)
-	m.note("down", p.name, fmt.Sprintf("%d vnodes removed in %v", j.total, took))
+	if j.total > 0 || len(j.askers) > 0 {
+		m.note("down", p.name, fmt.Sprintf("%d vnodes removed in %v", j.total, took))
+	}
 	m.tell(j.askers, api.Event{Type: "down", Platform: p.name, Done: j.total, Total: j.total}, true)
 	m.endDrains(p, j, nil)
 	m.next(p)

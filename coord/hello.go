@@ -109,6 +109,9 @@ func (m *Machine) came(e *Came) {
 	case known && was == pnodeLost, known && was == pnodeLeft:
 		m.noteOf(n, "pnode-back", func(*platform) string { return fmt.Sprintf("pnode %s is back", n.name) })
 	}
+	if changed {
+		m.survey()
+	}
 	m.takeIn(n, was != pnodeUp || another)
 }
 
@@ -120,16 +123,16 @@ func (m *Machine) takeIn(n *pnode, returned bool) {
 		r := &n.hello.Platforms[i]
 		carried[r.Platform] = r
 		p := m.platform(r.Platform)
-		if _, owed := n.owes[p.name]; owed && p.unknown() {
-			p.queue = append(p.queue, &job{kind: jobDown})
-		} else if p.unknown() && len(p.reports) == 0 {
+		if _, owed := n.owes[p.name]; !owed && p.unknown() && len(p.reports) == 0 {
 			m.note("foreign", p.name, fmt.Sprintf("pnode %s carries it, and nothing is remembered of it", n.name))
 		}
 	}
-	for name := range n.owes {
-		if carried[name] == nil {
-			delete(n.owes, name)
-			m.unsaved = true
+	for _, name := range names(n.owes) { // whatever it says that it carries: what it was asked before may come to pass late
+		if p := m.platform(name); p.unknown() {
+			p.reports[n.name] = &program.Report{Platform: name, Pnode: n.name}
+			p.queue = append(p.queue, &job{kind: jobDown})
+		} else if !p.where.wants(n.name) {
+			p.owe(n.name)
 		}
 	}
 	for _, p := range m.sorted() {

@@ -1,7 +1,6 @@
 package coord
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -88,6 +87,15 @@ const (
 	saving
 	working // pnodes are
 )
+
+// owe notes that it is not known whether a pnode follows the plan, be it that it
+// is to have nothing.
+func (p *platform) owe(pnode string) {
+	if p.owed == nil {
+		p.owed = map[string]bool{}
+	}
+	p.owed[pnode] = true
+}
 
 func (j *job) fail(pnode string, err error) { j.failed = append(j.failed, failure{pnode, err}) }
 
@@ -209,7 +217,7 @@ func (m *Machine) next(p *platform) {
 func (m *Machine) awaits(p *platform, j *job) bool {
 	var awaited []string
 	for name, n := range m.pnodes {
-		if n.state == pnodeExpected && !n.drained && (j.kind == jobUp || j.kind == jobAdapt || p.where.wants(name) || p.reports[name] != nil) {
+		if n.state == pnodeExpected && !n.drained && j.kind != jobMend && (j.kind == jobUp || j.kind == jobAdapt || p.where.wants(name) || p.reports[name] != nil) {
 			awaited = append(awaited, name)
 		}
 	}
@@ -375,6 +383,9 @@ func (m *Machine) newRecord(p *platform) store.Record {
 			r.Pnodes[n.Name] = k.boot
 		}
 	}
+	for name := range p.owed {
+		r.Owed[name] = true
+	}
 	for _, name := range j.where.names {
 		r.Owed[name] = true
 	}
@@ -396,7 +407,10 @@ func (m *Machine) saved(p *platform, err error) {
 	if p.plan != nil {
 		j.links = p.plan.Links()
 	}
-	p.record, p.plan, p.where, p.owed, p.mend = &r, j.plan, j.where, maps.Clone(r.Owed), nil
+	p.record, p.plan, p.where, p.mend = &r, j.plan, j.where, nil
+	for name := range r.Owed {
+		p.owe(name)
+	}
 	for _, name := range j.before.names { // who was lost before it said anything may carry something
 		if !j.where.wants(name) && p.reports[name] == nil && m.pnodes[name] != nil && !m.there(name) {
 			p.reports[name] = &program.Report{Platform: p.name, Pnode: name}

@@ -30,7 +30,7 @@ func (m *Machine) pulse() {
 	var lost []string
 	for name, n := range m.pnodes {
 		switch {
-		case n.state == pnodeUp && n.beats && m.now.Sub(n.heard) >= silence,
+		case n.state == pnodeUp && m.now.Sub(n.heard) >= silence,
 			n.state == pnodeExpected && m.now.Sub(m.began) >= grace && !m.deaf:
 			lost = append(lost, name)
 		}
@@ -70,8 +70,8 @@ func (m *Machine) lose(n *pnode) {
 	m.unsaved = true
 	m.noteOf(n, "pnode-lost", func(p *platform) string { return m.lossOf(n, p, expected) })
 	for _, p := range m.sorted() {
-		if p.plan != nil && p.plan.Loss() == topo.LossFail && p.where.wants(n.name) {
-			m.note("error", p.name, fmt.Sprintf("%s of %d are lost with pnode %s", plural(p.where.vnodes[n.name], "vnode", "vnodes"), p.plan.Len(), n.name))
+		if p.plan != nil && p.plan.Loss() == topo.LossFail && p.where.wants(n.name) && !p.record.Down {
+			m.note("error", p.name, fmt.Sprintf("%d of %d vnodes are lost with pnode %s", p.where.vnodes[n.name], p.plan.Len(), n.name))
 		}
 	}
 	m.do(Lose{n.name, m.problemLost(n.name)})
@@ -80,6 +80,7 @@ func (m *Machine) lose(n *pnode) {
 		m.loseLinks(p, n.name)
 		if j := p.job; j != nil && j.pending[n.name] != nil {
 			delete(j.pending, n.name)
+			p.owe(n.name) // what it was asked may still come to pass
 			m.absent(p, n.name)
 			m.maybeDone(p)
 		}
@@ -94,19 +95,19 @@ func (m *Machine) lossOf(n *pnode, p *platform, expected bool) string {
 	}
 	says := fmt.Sprintf("pnode %s is lost: %s", n.name, how)
 	if p == nil {
-		return says + "; it carried no vnodes"
+		return says + "; it carries no vnodes"
 	}
 	count := p.where.vnodes[n.name]
 	if r := p.reports[n.name]; r != nil && !p.where.wants(n.name) {
 		count = r.Up()
 	}
-	says += fmt.Sprintf("; %s were there", plural(count, "vnode", "vnodes"))
+	says += fmt.Sprintf("; it carries %s", plural(count, "vnode", "vnodes"))
 	switch {
 	case p.plan == nil || !p.where.wants(n.name):
 	case p.plan.Loss() == topo.LossContinue:
 		says += "; the others go on without"
 	case p.plan.Loss() == topo.LossReplace:
-		says += "; they come up on other pnodes"
+		says += ", which come up on other pnodes"
 	}
 	return says
 }

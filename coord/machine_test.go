@@ -62,7 +62,7 @@ var update = flag.Bool("update", false, "write what the machine does into the st
 //	ending
 //	restart                              the machine, of which the store is left
 //
-// A rack of which 0 are up is lost. Each line takes a second, but for answers
+// The error "broken" is that of a call which came to no end. A rack of which 0 are up is lost. Each line takes a second, but for answers
 // about links, and lines that begin with "meanwhile".
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -214,6 +214,10 @@ func (s *story) event(f []string) Event {
 	}
 	var err error
 	fails := func(from int) []string {
+		if from < len(f) && f[from] == "broken" {
+			err = &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "stream", Cause: "the other side has gone"}
+			return f[:from]
+		}
 		if from < len(f) {
 			err = errors.New(strings.Join(f[from:], " "))
 			return f[:from]
@@ -256,6 +260,9 @@ func (s *story) event(f []string) Event {
 		}
 		fails(last)
 		r := report(f[1], f[2], f[3:last])
+		if p := new(program.Problem); errors.As(err, &p) {
+			r = nil
+		}
 		switch f[0] {
 		case "applied":
 			return Applied{f[1], f[2], s.call(f), r, err}
@@ -294,7 +301,7 @@ func (s *story) event(f []string) Event {
 		return e
 	case "measured":
 		n, err := strconv.Atoi(f[3])
-		return Measured{From: f[1], To: f[2], Takes: time.Duration(n) * time.Microsecond, Err: err}
+		return Measured{From: strings.Trim(f[1], "-"), To: f[2], Takes: time.Duration(n) * time.Microsecond, Err: err}
 	case "tick":
 		return Tick{}
 	case "ending":
@@ -322,7 +329,7 @@ func (s *story) from(pnode string) bus.From {
 // hello is what an agent says: the one that was there, unless it has gone, or
 // its machine was started anew.
 func (s *story) hello(pnode, boot string, f []string) bus.Hello {
-	h := bus.Hello{From: bus.From{Pnode: pnode, Session: fmt.Sprintf("%s%d", pnode, len(s.does.String())), Seq: 0}, Protocol: bus.Protocol, Version: "v1",
+	h := bus.Hello{From: bus.From{Pnode: pnode, Session: fmt.Sprintf("%s-%d", pnode, s.clock), Seq: 0}, Protocol: bus.Protocol, Version: "v1",
 		Machine: "m-" + pnode, Boot: boot, Address: netip.AddrFrom4([4]byte{192, 0, 2, pnode[0]})}
 	if was := s.agents[pnode]; was != nil && was.Boot == boot {
 		h.From = was.From

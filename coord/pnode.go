@@ -33,7 +33,6 @@ type pnode struct {
 	early   []Changed // of a session whose hello is still to come
 	heard   time.Time // when there was a sign of life
 	hailed  time.Time // when it was asked to say hello
-	beats   bool      // it says that it lives: else its silence means nothing
 
 	clock time.Duration // by which its clock is ahead
 	apart bool          // that was made known
@@ -147,7 +146,7 @@ func (n *pnode) begin(h *bus.Hello, now time.Time) (another bool) {
 		}
 		n.past = slices.DeleteFunc(n.past, func(s session) bool { return s.id == h.Session })
 		n.past = n.past[max(0, len(n.past)-pastSessions):]
-		n.session, n.seq, n.bye, n.over, n.beats = h.Session, h.Seq, 0, 0, false
+		n.session, n.seq, n.bye, n.over = h.Session, h.Seq, 0, 0
 		n.racks = nil
 	}
 	n.seq = max(n.seq, h.Seq)
@@ -211,7 +210,6 @@ func (m *Machine) heard(beats []Beat) {
 		if !ok {
 			continue
 		}
-		n.beats = true
 		if n.state == pnodeUp {
 			n.heard = b.At
 			m.setClock(n, b.Clock)

@@ -39,8 +39,7 @@ func (m *Machine) reconcile(p *platform, n *pnode, r *program.Report, returned b
 	case p.record == nil:
 		return // it is foreign, or on its way out
 	case !p.where.wants(n.name):
-		delete(p.owed, n.name)
-		if r != nil {
+		if r != nil || p.owed[n.name] {
 			p.toMend(n.name)
 		}
 		return
@@ -165,7 +164,7 @@ func (m *Machine) startMend(p *platform) {
 	j := p.job
 	j.plan, j.where, j.stage = p.plan, p.where, working
 	for _, name := range names(p.mend) {
-		if m.there(name) && (j.where.wants(name) || p.reports[name] != nil) {
+		if m.there(name) && (j.where.wants(name) || p.reports[name] != nil || p.owed[name]) {
 			j.total += j.where.vnodes[name]
 			j.mended = append(j.mended, name)
 			m.startPart(p, name)
@@ -181,7 +180,7 @@ func (m *Machine) rejoin(p *platform, n *pnode, returned bool) {
 	if part := j.pending[n.name]; part != nil && part.call != 0 && !returned {
 		return // it is at it
 	}
-	wanted, carries := j.where.wants(n.name), p.reports[n.name] != nil
+	wanted, carries := j.where.wants(n.name), p.reports[n.name] != nil || p.owed[n.name]
 	switch {
 	case slices.Contains(j.later, n.name):
 		return // its turn comes
@@ -189,6 +188,10 @@ func (m *Machine) rejoin(p *platform, n *pnode, returned bool) {
 		delete(j.pending, n.name)
 	case j.kind == jobDown, wanted && (j.pending[n.name] != nil || p.owed[n.name]), !wanted && carries:
 		j.forgive(n.name)
+		if j.kind == jobMend && !slices.Contains(j.mended, n.name) {
+			j.mended = append(j.mended, n.name)
+			j.total += j.where.vnodes[n.name]
+		}
 		m.startPart(p, n.name)
 	default:
 		return

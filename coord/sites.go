@@ -89,10 +89,10 @@ func (m *Machine) measured(e *Measured) {
 	}
 	s.under = false
 	if s.failed = e.Err != nil; s.failed {
-		m.note("problem", "", fmt.Sprintf("the way between sites %s and %s cannot be measured, so that conditions of links between them are longer by what it takes: %v", siteName(e.From), siteName(e.To), e.Err))
+		m.note("problem", "", fmt.Sprintf("the way between %s and %s cannot be measured, so that conditions of links between them are longer by what it takes: %v", siteName(e.From), siteName(e.To), e.Err))
 	} else if was := s.takes; !s.known || differs(was, e.Takes) {
 		s.takes, s.known, m.unsaved = e.Takes, true, true
-		m.note("sites", "", fmt.Sprintf("a packet takes %v from site %s to %s", e.Takes.Round(time.Microsecond), siteName(e.From), siteName(e.To)))
+		m.note("sites", "", fmt.Sprintf("a packet takes %v from %s to %s", e.Takes.Round(time.Microsecond), siteName(e.From), siteName(e.To)))
 		for _, p := range m.platforms {
 			p.unfit = true
 		}
@@ -102,7 +102,13 @@ func (m *Machine) measured(e *Measured) {
 	}
 }
 
-func siteName(name string) string { return cmp.Or(name, "of the coordinator") }
+// siteName names a site in a sentence.
+func siteName(name string) string {
+	if name == "" {
+		return "the coordinator's site"
+	}
+	return "site " + name
+}
 
 // differs tells whether two times differ by more than it is worth to put into
 // force.

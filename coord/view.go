@@ -100,8 +100,12 @@ func (p *platform) state(v *api.Platform) string {
 		return stateApplying
 	case p.job != nil:
 		return stateRemoving
+	case p.record == nil && len(p.queue) > 0:
+		return stateApplying
 	case p.record == nil:
 		return stateForeign
+	case p.record.Down:
+		return stateRemoving
 	case up && v.Up >= v.Vnodes:
 		return stateUp
 	case v.Up == 0 && lost:

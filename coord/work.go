@@ -32,7 +32,7 @@ func (m *Machine) startApply(p *platform) {
 		}
 	}
 	for _, name := range all {
-		if len(all) > 1 && m.there(name) && (j.where.vnodes[name] < j.before.vnodes[name] || !j.where.wants(name)) {
+		if len(all) > 1 && m.there(name) && j.where.vnodes[name] < j.before.vnodes[name] {
 			j.later = append(j.later, name)
 			continue
 		}
