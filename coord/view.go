@@ -46,6 +46,7 @@ func (m *Machine) view(p *platform) *api.Platform {
 	if p.record != nil {
 		v.Writes, v.Took, v.Since = p.record.Writes, p.record.Took, p.record.Since
 	}
+	v.Pnodes = m.carried(p)
 	v.State = p.state(v)
 	v.Links = p.links.view()
 	return v
