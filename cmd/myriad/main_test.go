@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"myriad/daemon"
 )
 
 // TestMain makes this test binary the myriad command, for the scripts, and for
@@ -46,6 +50,7 @@ func setupInstance(env *testscript.Env) error {
 	env.Setenv("MYRIAD_STATE_DIR", dir+"/state")
 	env.Defer(func() {
 		defer os.RemoveAll(dir)
+		stopAgents(dir)
 		if _, err := os.Stat(dir + "/run"); err != nil {
 			return // it never came to that
 		}
@@ -54,6 +59,17 @@ func setupInstance(env *testscript.Env) error {
 		}
 	})
 	return nil
+}
+
+// stopAgents ends the agents that a script left in the background, each of which
+// has its run directory in dir.
+func stopAgents(dir string) {
+	runs, _ := filepath.Glob(dir + "/*")
+	for _, run := range runs {
+		if h := daemon.HolderOf(run); h.Role == daemon.RoleAgent && h.Pid > 0 {
+			_ = syscall.Kill(h.Pid, syscall.SIGKILL)
+		}
+	}
 }
 
 // myriad is this test binary as the command, on an instance in dir.
