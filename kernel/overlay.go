@@ -376,7 +376,11 @@ func (m *overlaying) problem(d *overlayDevice, err error) program.Problem {
 	q.Op = fmt.Sprintf("join %s to other pnodes", m.want.Platform)
 	q.Cause = err.Error()
 	vni := max(d.vni, d.vxlan.VNI)
+	var op *rtnl.OpError
 	switch {
+	case errors.Is(err, unix.EEXIST) && d.vxlan.External && errors.As(err, &op) && op.Name == d.name:
+		q.Cause = fmt.Sprintf("UDP port %d of this machine is another platform's, and this kernel tells no VNIs apart there (%v)", d.vxlan.Port, err)
+		q.Remedy = "give the platform another port: overlay: {port: N}; or use Linux 5.18 or later"
 	case errors.Is(err, unix.EEXIST):
 		q.Cause = fmt.Sprintf("VNI %d at UDP port %d of this machine is %s (%v)", vni, d.vxlan.Port, m.whose(vni), err)
 		q.Remedy = "remove what has it (myriad down, or myriad verify-clean of that instance), or give this coordinator another range: myriad serve --vni-base N"

@@ -90,7 +90,7 @@ func reach(t *testing.T, all []*machine, want []*program.Program) {
 	for i, m := range all {
 		for j := range all {
 			if i != j {
-				out := inVnode(t, m.racks, want[i].Platform, 0, fmt.Sprintf("v%d", i), fmt.Sprintf("ping -n -c 2 -i 0.05 -W 2 -s 1400 10.1.0.%d || true", j+1))
+				out := inVnode(t, m.racks, want[i].Platform, 0, fmt.Sprintf("v%d", i), fmt.Sprintf("ping -n -c 1 -W 2 -s 1400 10.1.0.%d || true", j+1))
 				if !strings.Contains(out, " 0% packet loss") {
 					t.Errorf("v%d to v%d:\n%s", i, j, out)
 				}

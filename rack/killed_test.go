@@ -72,7 +72,7 @@ func wanderMain(runDir, underlay, seed string) {
 // joins a platform to other pnodes leaves something from which the next comes
 // to what is wanted, or to nothing.
 func TestKilledOverlay(t *testing.T) {
-	p, s := pnode(t)
+	_, s := pnode(t)
 	underlay, err := netns.Make(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,8 @@ func TestKilledOverlay(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 
-		if p, _, err = again(s.RunDir); err != nil {
+		p, _, err := again(s.RunDir)
+		if err != nil {
 			t.Fatal(err)
 		}
 		p.Underlay = path
