@@ -2,6 +2,7 @@ package coord
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -68,6 +69,15 @@ func (c *Coordinator) makePlan(e MakePlan) (made Planned) {
 // and the platform's slot.
 func planOptions(e MakePlan, base uint8) plan.Options {
 	return plan.Options{Previous: e.Previous, Ways: e.Ways, VNI: uint32(max(base, 1))<<16 | uint32(e.Slot)<<8}
+}
+
+// vniBase gives coordinators that share machines different VNIs, as a rule: where
+// two have the same, their pnodes say so.
+func vniBase(identity string) uint8 {
+	if identity == "" {
+		return 1
+	}
+	return uint8(1 + sha256.Sum256([]byte(identity))[0]%255)
 }
 
 // fits says why a plan will not fit its pnodes beside other platforms.

@@ -22,7 +22,7 @@ type Config struct {
 	Store    *store.Store
 	Identity string // of the coordinator, which outlives its process; empty: any
 	Version  string // that agents must have; empty: any
-	VNIBase  uint8  // first byte of the VNIs of its platforms; 0: 1
+	VNIBase  uint8  // first byte of the VNIs of its platforms; 0: from Identity
 	// Lease is how long the right to coordinate is kept that is not renewed,
 	// where other coordinators may be on the same bus. 0: there are none.
 	Lease time.Duration
@@ -78,6 +78,9 @@ type wait struct {
 func New(c Config) *Coordinator {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
+	}
+	if c.VNIBase == 0 {
+		c.VNIBase = vniBase(c.Identity)
 	}
 	return &Coordinator{
 		Config:    c,
