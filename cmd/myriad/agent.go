@@ -15,7 +15,6 @@ import (
 	"myriad/bus"
 	"myriad/daemon"
 	"myriad/program"
-	"myriad/rack"
 )
 
 const agentLong = `Make this machine a pnode of a coordinator elsewhere: it carries the vnodes that
@@ -116,7 +115,7 @@ func (a *app) runAgent(ctx context.Context, o *agentOptions, remote bus.Remote, 
 		return err
 	}
 	logger := newLogger(a.stderr)
-	logger.Printf("myriad %s begins as an agent, process %d, run directory %s", rack.Version(), os.Getpid(), a.runDir)
+	logger.Printf("myriad %s begins as an agent, process %d, run directory %s", versionOf(), os.Getpid(), a.runDir)
 	defer logger.Printf("myriad ends")
 	return daemon.RunAgent(ctx, daemon.AgentConfig{
 		RunDir:    a.runDir,
@@ -130,7 +129,7 @@ func (a *app) runAgent(ctx context.Context, o *agentOptions, remote bus.Remote, 
 		Site:      o.site,
 		Address:   address,
 		TakeOver:  o.takeOver,
-		Version:   rack.Version(),
+		Version:   versionOf(),
 		Logf:      logger.Printf,
 		Ready: func() {
 			announce.say(readiness{Ready: true})

@@ -61,7 +61,7 @@ func (j *joinFlags) remote(a *app, flag string, faults *faultList) bus.Remote {
 		port = daemon.BusPort
 	}
 	urls, credentials := joinURLs(j.url, flag, port, faults)
-	secure := !strings.HasPrefix(urls, "nats:")
+	secure := !strings.HasPrefix(strings.TrimSpace(j.url), "nats:")
 	j.found, j.from = j.findToken(a, faults)
 	text, from := j.found, j.from
 	r := bus.Remote{URL: urls}

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"myriad/daemon"
+	"myriad/trust"
 )
 
 // TestMain makes this test binary the myriad command, for the scripts, and for
@@ -21,7 +23,19 @@ func TestMain(m *testing.M) {
 	if os.Getenv("MYRIAD_KERNEL") == "mem" {
 		carriers = carrier{open: openMemory}
 	}
-	testscript.Main(m, map[string]func(){"myriad": main})
+	if v := os.Getenv("MYRIAD_TEST_VERSION"); v != "" {
+		versionOf = func() string { return v }
+	}
+	testscript.Main(m, map[string]func(){"myriad": main, "oldinit": oldInit})
+}
+
+// oldInit is myriad init in a state directory, eleven years ago.
+func oldInit() {
+	then := func() time.Time { return time.Now().AddDate(-11, 0, 0) }
+	if _, err := trust.InitAt(then, daemon.TrustDir(os.Args[1]), nil); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // TestScripts runs the stories in testdata/script, each with an instance of

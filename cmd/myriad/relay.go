@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"myriad/daemon"
-	"myriad/rack"
 	"myriad/trust"
 )
 
@@ -64,7 +63,7 @@ func (a *app) relay(cmd *cobra.Command, o *relayOptions) error {
 		return usageError(cmd, "%s: %s", from, describe(err).Message)
 	}
 	logger := newLogger(a.stderr)
-	logger.Printf("myriad %s begins as a relay", rack.Version())
+	logger.Printf("myriad %s begins as a relay", versionOf())
 	defer logger.Printf("myriad ends")
 	return daemon.RunRelay(cmd.Context(), daemon.RelayConfig{
 		Join: remote, Listen: listen, TLS: t.Relay(), Site: o.site, Logf: logger.Printf,

@@ -115,6 +115,10 @@ func (c *calibrator) calibrate(ctx context.Context, say func(string)) error {
 // calibration is made that is kept.
 const tooBusy = 0.5
 
+// versionOf is what this binary says of itself to others, which must be the
+// same: another one only in tests.
+var versionOf = rack.Version
+
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	auto       bool
@@ -183,7 +187,7 @@ func (a *app) serveCmd() *cobra.Command {
 func (o *serveOptions) config(a *app, cmd *cobra.Command) (daemon.Config, error) {
 	var faults faultList
 	c := daemon.Config{
-		RunDir: a.runDir, StateDir: a.stateDir, Version: rack.Version(), Auto: o.auto,
+		RunDir: a.runDir, StateDir: a.stateDir, Version: versionOf(), Auto: o.auto,
 		Listen:     listenAddress(o.listen, "listen", daemon.BusPort, &faults),
 		LeafListen: listenAddress(o.leafListen, "leaf-listen", daemon.LeafPort, &faults),
 		NoAgent:    o.noAgent, Name: o.name, Site: o.site, TakeOver: o.takeOver,
@@ -227,7 +231,7 @@ func (a *app) serve(cmd *cobra.Command, o *serveOptions, announce *announcer) er
 		c.Pnode, c.Racks, c.Calibrate, c.Key = on.pnode, on.racks, on.calibrate, on.key
 	}
 	logger := newLogger(a.stderr)
-	logger.Printf("myriad %s begins, process %d, run directory %s", rack.Version(), os.Getpid(), a.runDir)
+	logger.Printf("myriad %s begins, process %d, run directory %s", versionOf(), os.Getpid(), a.runDir)
 	defer logger.Printf("myriad ends")
 	c.Logf = logger.Printf
 	c.Ready = func() {
