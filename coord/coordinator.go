@@ -21,8 +21,11 @@ type Config struct {
 	Conn     *bus.Conn
 	Store    *store.Store
 	Identity string // of the coordinator, which outlives its process; empty: any
-	Version  string // that agents must have; empty: any
-	VNIBase  uint8  // first byte of the VNIs of its platforms; 0: from Identity
+	// Holder tells coordinators apart that share an identity, as those on one bus
+	// do: which of them has the lease. Empty: Identity.
+	Holder  string
+	Version string // that agents must have; empty: any
+	VNIBase uint8  // first byte of the VNIs of its platforms; 0: from Identity
 	// Lease is how long the right to coordinate is kept that is not renewed,
 	// where other coordinators may be on the same bus. 0: there are none.
 	Lease time.Duration
@@ -78,6 +81,9 @@ type wait struct {
 func New(c Config) *Coordinator {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
+	}
+	if c.Holder == "" {
+		c.Holder = c.Identity
 	}
 	if c.VNIBase == 0 {
 		c.VNIBase = vniBase(c.Identity)

@@ -64,7 +64,7 @@ func (c *Coordinator) lead(ctx context.Context) error {
 		if rev != seen {
 			seen, since = rev, time.Now()
 		}
-		mine := rev == 0 || c.Lease == 0 || holder.Coordinator == c.Identity
+		mine := rev == 0 || c.Lease == 0 || holder.Coordinator == c.Holder
 		if mine || time.Since(since) >= c.Lease {
 			err := c.seize(ctx, holder, rev)
 			if err == nil {
@@ -83,7 +83,7 @@ func (c *Coordinator) lead(ctx context.Context) error {
 			// Nobody else is on the bus, and what is there can be taken down with a
 			// full disk too.
 			c.Logf("coordinator: %v", err)
-			c.claim.set(claimed{Coordinator: c.Identity, Epoch: max(holder.Epoch+1, uint64(time.Now().UnixNano()))})
+			c.claim.set(claimed{Coordinator: c.Holder, Epoch: max(holder.Epoch+1, uint64(time.Now().UnixNano()))})
 			return nil
 		}
 		if !waited {
@@ -119,7 +119,7 @@ func (c *Coordinator) holder(ctx context.Context) (is claimed, rev uint64, err e
 
 // seize takes the right to coordinate from who had it.
 func (c *Coordinator) seize(ctx context.Context, from claimed, rev uint64) error {
-	is := claimed{Coordinator: c.Identity, Epoch: max(from.Epoch+1, uint64(time.Now().UnixNano()))} // agents may remember more than the record
+	is := claimed{Coordinator: c.Holder, Epoch: max(from.Epoch+1, uint64(time.Now().UnixNano()))} // agents may remember more than the record
 	b, err := bus.Encode(is)
 	if err != nil {
 		return err
@@ -193,7 +193,7 @@ func (c *Coordinator) renew(ctx context.Context) error {
 		switch {
 		case failed != nil:
 			return nil
-		case now.Coordinator == c.Identity && now.Epoch == is.Epoch: // our own, of which we did not hear that it was written
+		case now.Coordinator == c.Holder && now.Epoch == is.Epoch: // our own, of which we did not hear that it was written
 			rev = at
 		default:
 			c.claim.lost = &program.Problem{Kind: program.KindConflict, Rack: -1, Op: "coordinate", Cause: fmt.Sprintf("another coordinator has taken over: %s", now.Coordinator),

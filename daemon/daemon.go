@@ -119,9 +119,13 @@ func (d *daemon) run(ctx context.Context) error {
 		conn.Close()
 		return err
 	}
-	settings := coord.Config{Conn: conn, Store: records, Identity: identity, Version: d.Version, VNIBase: d.VNIBase, StandBy: d.stand.by, Logf: d.Logf}
+	settings := coord.Config{Conn: conn, Store: records, Identity: identity, Holder: identity, Version: d.Version, VNIBase: d.VNIBase, StandBy: d.stand.by, Logf: d.Logf}
 	if d.Join != nil {
 		settings.Lease = lease
+		if settings.Identity, err = sharedIdentity(ctx, conn, identity); err != nil {
+			conn.Close()
+			return err
+		}
 	}
 	c := coord.New(settings)
 	coordinatorEnds := d.start(end, c.Run)

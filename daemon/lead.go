@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"myriad/bus"
 	"myriad/coord"
+	"myriad/program"
 	"myriad/trust"
 )
 
@@ -33,6 +35,39 @@ func coordinatorIdentity(stateDir, runDir string) (string, error) {
 		return "", unusable("use run directory "+runDir, err, "choose another with --run-dir, or mend this one")
 	}
 	return identity, nil
+}
+
+// sharedIdentity is who the coordinators on a bus are to agents, whichever of
+// them leads: the one that came first said so.
+func sharedIdentity(ctx context.Context, conn *bus.Conn, own string) (string, error) {
+	records, err := conn.Bucket(ctx, "identity")
+	if err != nil {
+		return "", err
+	}
+	for range 2 {
+		text, _, err := records.GetRev(ctx, "coordinator")
+		if err == nil {
+			return string(text), nil
+		}
+		if kindOf(err) != program.KindNotFound {
+			return "", err
+		}
+		_, err = records.Create(ctx, "coordinator", []byte(own))
+		if err == nil {
+			return own, nil
+		}
+		if kindOf(err) != program.KindConflict { // somebody was faster
+			return "", err
+		}
+	}
+	return "", &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "read who coordinates on the bus", Cause: "the record comes and goes"}
+}
+
+func kindOf(err error) program.Kind {
+	if p := bus.ProblemOf(err); p != nil {
+		return p.Kind
+	}
+	return program.KindInternal
 }
 
 // lease is how long the right to coordinate lasts that is not renewed, on a bus
