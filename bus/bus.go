@@ -16,9 +16,11 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -40,6 +42,7 @@ type Conn struct {
 	name     string
 	dir      string // where the server keeps records, if that is this machine's business
 	replicas int    // of records; 0: as the server can
+	inside   bool   // the server is in this process
 	agent    bool   // it has the rights of an agent, no more
 	logf     func(string, ...any)
 	ctx      context.Context // of every handler
@@ -101,7 +104,7 @@ func (c *Conn) connected(yes bool, err error) {
 	if c.logf != nil && yes {
 		c.logf("bus: %s is connected again", c.name)
 	} else if c.logf != nil {
-		c.logf("bus: %s has lost its connection: %v", c.name, err)
+		c.logf("bus: %s has lost its connection: %v", c.name, cmp.Or(err, io.EOF))
 	}
 	for _, f := range told {
 		f(yes)

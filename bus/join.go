@@ -237,7 +237,7 @@ func (c *Conn) whyNot(at string, err error) (p *program.Problem, fatal bool) {
 func (c *Conn) notBack(at string, err error) {
 	p, _ := c.whyNot(at, err)
 	c.mu.Lock()
-	tell := c.logf != nil && (time.Since(c.said) > tellEvery || p.Cause != c.what)
+	tell := c.logf != nil && c.ctx.Err() == nil && (time.Since(c.said) > tellEvery || p.Cause != c.what)
 	if tell {
 		c.said, c.what = time.Now(), p.Cause
 	}

@@ -284,8 +284,8 @@ func (s *Server) Connect(name string) (*Conn, error) { return s.connect(name, in
 
 func (s *Server) connect(name, inboxes string) (*Conn, error) {
 	c := newConn(name, s.log.logf)
-	c.dir, c.replicas = s.dir, 1
-	if err := c.connect("", nats.InProcessServer(s.nats), nats.CustomInboxPrefix(inboxes), nats.UserInfo(insideUser, s.guard.inside)); err != nil {
+	c.dir, c.replicas, c.inside = s.dir, 1, true
+	if err := c.connect("", nats.InProcessServer(s.nats), nats.NoReconnect(), nats.CustomInboxPrefix(inboxes), nats.UserInfo(insideUser, s.guard.inside)); err != nil {
 		return nil, err
 	}
 	return c, nil
