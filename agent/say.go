@@ -31,6 +31,13 @@ func (a *agent) from() bus.From {
 	return bus.From{Pnode: a.Name, Session: a.voice.session, Seq: a.voice.seq}
 }
 
+// said gives the number of what was said last.
+func (a *agent) said() uint64 {
+	a.voice.mu.Lock()
+	defer a.voice.mu.Unlock()
+	return a.voice.seq
+}
+
 // say publishes something. What is said while the connection is lost is not
 // kept for later: a hello tells all when it is back.
 func say[T any](a *agent, subject string, v func(bus.From) T) error {

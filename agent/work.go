@@ -91,7 +91,7 @@ func (a *agent) match(ctx context.Context, h *held, p *program.Program, s *bus.S
 	report, err := a.change(h, s, func(progress func(int)) (*program.Report, error) {
 		return a.Pnode.Apply(ctx, p, progress)
 	})
-	return s.Send(bus.Progress{Report: report, Err: bus.ProblemOf(err)})
+	return s.Send(bus.Progress{Report: report, Err: bus.ProblemOf(err), Said: a.said()})
 }
 
 // change runs work, which changes a platform, while it reports how far that
@@ -163,14 +163,14 @@ func (a *agent) remove(ctx context.Context, q bus.Platform, s *bus.Stream) error
 		return nil, a.Pnode.Remove(context.WithoutCancel(ctx), q.Name, progress)
 	})
 	if err != nil {
-		return s.Send(bus.Progress{Report: report, Err: bus.ProblemOf(err)})
+		return s.Send(bus.Progress{Report: report, Err: bus.ProblemOf(err), Said: a.said()})
 	}
 	err = removeJournal(a.RunDir, q.Name)
 	a.release(h) // from now on, others may journal another of that name
 	if err != nil {
 		return err
 	}
-	return s.Send(bus.Progress{Report: &program.Report{Platform: q.Name, Pnode: a.Name}})
+	return s.Send(bus.Progress{Report: &program.Report{Platform: q.Name, Pnode: a.Name}, Said: a.said()})
 }
 
 // observe sends the racks that the kernel has of a platform. That is no program:
