@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/netip"
 	"net/url"
@@ -126,7 +125,7 @@ func readToken(path string, faults *faultList) string {
 		return ""
 	}
 	defer f.Close()
-	if s, err := f.Stat(); err == nil && s.Mode().Perm()&0o077 != 0 && s.Mode()&fs.ModeNamedPipe == 0 && s.Mode()&fs.ModeCharDevice == 0 {
+	if s, err := f.Stat(); err == nil && s.Mode().IsRegular() && s.Mode().Perm()&0o077 != 0 && !isCredential(path) {
 		faults.add("others may read the join token in %s (mode %04o): chmod 600 %s", path, s.Mode().Perm(), quoted(path))
 		return ""
 	}
@@ -137,6 +136,14 @@ func readToken(path string, faults *faultList) string {
 		faults.add("%s is empty, and should have a join token", path)
 	}
 	return strings.TrimSpace(string(text))
+}
+
+// isCredential says whether a file is one that the service manager keeps for
+// this process alone, by means that its mode does not show (systemd.exec(5),
+// LoadCredential).
+func isCredential(path string) bool {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	return dir != "" && filepath.Dir(path) == filepath.Clean(dir)
 }
 
 // joinURLs completes URLs of a bus, separated by commas: HOST is
