@@ -31,11 +31,11 @@ func (a *agent) from() bus.From {
 	return bus.From{Pnode: a.Name, Session: a.voice.session, Seq: a.voice.seq}
 }
 
-// said gives the number of what was said last.
-func (a *agent) said() uint64 {
+// said gives what was said last.
+func (a *agent) said() *bus.From {
 	a.voice.mu.Lock()
 	defer a.voice.mu.Unlock()
-	return a.voice.seq
+	return &bus.From{Pnode: a.Name, Session: a.voice.session, Seq: a.voice.seq}
 }
 
 // say publishes something. What is said while the connection is lost is not

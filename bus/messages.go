@@ -193,7 +193,7 @@ type Progress struct {
 	Doing  string           `cbor:",omitempty"` // what takes a moment, beside that
 	Report *program.Report  `cbor:",omitempty"` // what is, at the end
 	Err    *program.Problem `cbor:",omitempty"` // why it ended early
-	Said   uint64           `cbor:",omitempty"` // with Report: From.Seq of what the agent had said before; a hello of no greater one is older
+	Said   *From            `cbor:",omitempty"` // with Report: what the agent had said before; a hello that is no later is older
 }
 
 // Share is the part of a call that is one rack's.
