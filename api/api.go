@@ -132,21 +132,26 @@ type Network struct {
 
 // Pnode is a machine that carries vnodes.
 type Pnode struct {
-	Name      string        `json:"name"`
-	Site      string        `json:"site,omitempty"`
-	State     string        `json:"state"`             // up, lost (it has fallen silent), left (its agent ended in good order), refused
-	Drained   bool          `json:"drained,omitempty"` // no vnodes are placed there
-	Version   string        `json:"version"`
-	Kernel    string        `json:"kernel,omitempty"`
-	Address   string        `json:"address,omitempty"` // where tunnels of other pnodes reach it
-	MTU       uint16        `json:"mtu,omitempty"`     // bytes, of the interface with that address
-	CPUs      int           `json:"cpus"`
-	Memory    uint64        `json:"memory"` // bytes
-	Vnodes    int           `json:"vnodes"` // that are up there, of all platforms
-	Platforms []string      `json:"platforms,omitempty"`
-	Clock     time.Duration `json:"clock"`             // nanoseconds by which its clock is ahead of the coordinator's
-	Heard     time.Time     `json:"heard"`             // when it last said anything
-	Problem   string        `json:"problem,omitempty"` // why it was refused
+	Name      string `json:"name"`
+	Site      string `json:"site,omitempty"`
+	State     string `json:"state"`             // up, lost (it has fallen silent), left (its agent ended in good order), refused
+	Drained   bool   `json:"drained,omitempty"` // no vnodes are placed there
+	Version   string `json:"version"`
+	Kernel    string `json:"kernel,omitempty"`
+	Address   string `json:"address,omitempty"` // where tunnels of other pnodes reach it
+	MTU       uint16 `json:"mtu,omitempty"`     // bytes, of the interface with that address
+	CPUs      int    `json:"cpus"`
+	Memory    uint64 `json:"memory"`              // bytes
+	WireGuard bool   `json:"wireguard,omitempty"` // what goes to others can be encrypted
+	// Limits of its kernel, as in package plan; 0: not known.
+	Files      uint64        `json:"files,omitempty"`
+	Namespaces uint64        `json:"namespaces,omitempty"`
+	Pids       uint64        `json:"pids,omitempty"`
+	Vnodes     int           `json:"vnodes"` // that are up there, of all platforms
+	Platforms  []string      `json:"platforms,omitempty"`
+	Clock      time.Duration `json:"clock"`             // nanoseconds by which its clock is ahead of the coordinator's
+	Heard      time.Time     `json:"heard"`             // when it last said anything
+	Problem    string        `json:"problem,omitempty"` // why it was refused
 }
 
 // DrainRequest asks that vnodes be moved away from a pnode, or, with Undo, that

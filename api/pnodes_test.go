@@ -19,8 +19,8 @@ func TestPnodeJSON(t *testing.T) {
 		v    any
 		want string
 	}{
-		{api.Pnode{Name: "a", Site: "s", State: "up", Drained: true, Version: "v", Kernel: "k", Address: "192.0.2.1", MTU: 1500, CPUs: 2, Memory: 3, Vnodes: 4, Platforms: []string{"p"}, Clock: 5, Heard: heard, Problem: "why"},
-			`{"name":"a","site":"s","state":"up","drained":true,"version":"v","kernel":"k","address":"192.0.2.1","mtu":1500,"cpus":2,"memory":3,"vnodes":4,"platforms":["p"],"clock":5,"heard":"2026-03-01T12:00:00Z","problem":"why"}`},
+		{api.Pnode{Name: "a", Site: "s", State: "up", Drained: true, Version: "v", Kernel: "k", Address: "192.0.2.1", MTU: 1500, CPUs: 2, Memory: 3, WireGuard: true, Files: 6, Namespaces: 7, Pids: 8, Vnodes: 4, Platforms: []string{"p"}, Clock: 5, Heard: heard, Problem: "why"},
+			`{"name":"a","site":"s","state":"up","drained":true,"version":"v","kernel":"k","address":"192.0.2.1","mtu":1500,"cpus":2,"memory":3,"wireguard":true,"files":6,"namespaces":7,"pids":8,"vnodes":4,"platforms":["p"],"clock":5,"heard":"2026-03-01T12:00:00Z","problem":"why"}`},
 		{api.Carried{Pnode: "a", State: "up", Vnodes: 4, Up: 3, Racks: 2, RacksUp: 1}, `{"pnode":"a","state":"up","vnodes":4,"up":3,"racks":2,"racks_up":1}`},
 		{api.DrainRequest{Undo: true}, `{"undo":true}`},
 		{api.DrainRequest{}, `{}`},

@@ -20,6 +20,7 @@ func (m *Machine) listPnodes(out []api.Pnode) []api.Pnode {
 		v := api.Pnode{Name: n.name, Site: n.site, State: n.state.String(), Drained: n.drained, Clock: n.clock, Heard: n.heard.Round(0)}
 		if h := n.hello; h != nil {
 			v.Version, v.Kernel, v.MTU, v.CPUs, v.Memory = h.Version, h.Kernel, h.MTU, h.CPUs, h.Memory
+			v.Files, v.Namespaces, v.Pids, v.WireGuard = h.Files, h.Namespaces, h.Pids, h.Key != [32]byte{}
 			if h.Address.IsValid() {
 				v.Address = h.Address.String()
 			}

@@ -86,6 +86,9 @@ func TestChangesInKernel(t *testing.T) {
 	}
 	for n := 1; n <= vnodes; n += 7 {
 		want := fmt.Sprintf("delay=%s", link.FormatDelay(time.Duration(last[n])*unit))
+		if last[n] == 0 {
+			want = "none"
+		}
 		v, err := m.Links(t.Context(), "x", fmt.Sprintf("n%d", n), "")
 		if err != nil || len(v.Vifaces) == 0 || v.Vifaces[0].Asked != want {
 			t.Fatalf("n%d shows %+v, %v; want %s", n, v.Vifaces, err, want)

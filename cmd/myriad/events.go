@@ -17,8 +17,9 @@ func (a *app) eventsCmd() *cobra.Command {
 		Short: "Show what happened to platforms",
 		Long: `Show what happened to platforms: brought up, taken down, racks lost and back,
 conditions of links changed, steps of schedules, and when this machine could not
-keep up with them; of what happens more often than once a second, not all. With
---follow it goes on with what happens from now on, until Ctrl-C.`,
+keep up with them; pnodes that have joined, were refused, are lost or back, and
+vnodes that have moved; of what happens more often than once a second, not all.
+With --follow it goes on with what happens from now on, until Ctrl-C.`,
 		Example: `  myriad events
   myriad events --follow -p quickstart
   myriad events --follow -o json | jq 'select(.type == "rack-lost")'`,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"os"
@@ -20,9 +21,10 @@ to do about it. It needs no privileges and no daemon.
 Where links have conditions and this machine has measured what its own path costs
 (the first up with conditions does), it also says what cannot be met.
 
-The machine is this one, unless --pnodes, --cpus and --memory tell of others. Where
-there are several, it says how many vnodes go to which, and by which rule of the
-file's placement.
+The machine is this one, unless others have joined the daemon here, or --pnodes,
+--cpus and --memory tell of others. Where there are several, it says how many
+vnodes go to which, and by which rule of the file's placement.
+
 --show prints the programs: everything that each pnode would have, down to
 every address. The same file gives the same programs, on any machine.
 
@@ -50,7 +52,7 @@ func (a *app) planCmd() *cobra.Command {
   myriad plan platform.yaml -o json | jq '.forecast.limits[0]'`,
 		Args:              args(1, 1, "a FILE (- is standard input)"),
 		ValidArgsFunction: completeFiles(1),
-		RunE:              func(_ *cobra.Command, args []string) error { return a.plan(args[0], opts) },
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.plan(cmd.Context(), args[0], opts) },
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&opts.show, "show", false, "print the program of every pnode")
@@ -61,7 +63,7 @@ func (a *app) planCmd() *cobra.Command {
 	return cmd
 }
 
-func (a *app) plan(file string, opts planOptions) error {
+func (a *app) plan(ctx context.Context, file string, opts planOptions) error {
 	if opts.pnodes < 0 || opts.pnodes > maxPnodes || opts.cpus < 0 || !(opts.memory >= 0 && opts.memory <= maxMemory) {
 		return fail(program.KindInvalid, "", "--pnodes is 1 to %s, --cpus and --memory are positive", count(maxPnodes))
 	}
@@ -69,7 +71,14 @@ func (a *app) plan(file string, opts planOptions) error {
 	if err != nil {
 		return err
 	}
-	p, err := plan.Make(t, opts.machines(a.stateDir), plan.Options{})
+	machines := opts.machines(a.stateDir)
+	if opts.pnodes == 0 && opts.cpus == 0 && opts.memory == 0 {
+		if joined := a.joinedPnodes(ctx); len(joined) > 1 {
+			a.note("this is for the %s that have joined; --pnodes imagines others", plural(len(joined), "pnode", "pnodes"))
+			machines = joined
+		}
+	}
+	p, err := plan.Make(t, machines, plan.Options{})
 	if err != nil {
 		return err
 	}
@@ -119,6 +128,30 @@ func (o *planOptions) machines(stateDir string) []plan.Pnode {
 			out[i].Site = o.sites[i%len(o.sites)]
 		}
 		out[i].Address = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+	}
+	return out
+}
+
+// joinedPnodes are those that an up would place vnodes on now, if a daemon can
+// be asked.
+func (a *app) joinedPnodes(ctx context.Context) []plan.Pnode {
+	ctx, cancel := context.WithTimeout(ctx, completePatience)
+	defer cancel()
+	list, err := a.client().Pnodes(ctx)
+	if err != nil {
+		return nil // a plan needs no daemon
+	}
+	var out []plan.Pnode
+	for _, n := range list {
+		if n.State != pnodeUp || n.Drained {
+			continue
+		}
+		address, _ := netip.ParseAddr(n.Address) // none if there is none
+		p := plan.Pnode{Name: n.Name, CPUs: n.CPUs, Memory: n.Memory, Files: n.Files, Namespaces: n.Namespaces, Pids: n.Pids, Site: n.Site, Address: address, MTU: n.MTU}
+		if n.WireGuard {
+			p.Key[0] = 1 // whichever it is
+		}
+		out = append(out, p)
 	}
 	return out
 }
