@@ -13,6 +13,34 @@
 //
 // Values cross as CBOR, errors as program.Problem. A message that is larger
 // than a NATS server takes by default belongs in a stream or in Objects.
+//
+// # When a connection is lost
+//
+// It is sought for ever. Meanwhile Publish fails, rather than being heard
+// later when it is no longer true; a Request waits for the connection, and
+// fails if it goes before the answer. Streams number their messages: one in
+// which nothing is under way goes on when the connection is back, any other one
+// ends with a program.Problem at both sides, within some seconds, and what was
+// received till then is what was sent, in order. A question that the bus
+// delivers twice is answered once. Records are tried again until the servers of
+// a cluster have a new leader, and are written exactly once.
+//
+// # Who may do what
+//
+// A server of ours listens where it is told to, by TLS 1.3, to those who know
+// the secret. An agent's user name is its pnode's. It may hear calls to that
+// pnode and the coordinator's announcements, announce what agents announce,
+// ask for programs, and answer. It may not hear or ask other agents, lead,
+// or touch records; a server grants that by name and subject, so a bug or an
+// agent that lies cannot do it either. A relay may do what its site's agents
+// may, and applies the same rules to them.
+//
+// Not prevented: the secret is one for all, so whoever has it can join under
+// the name of any pnode, or as a relay, and then says and hears what
+// that one would. An agent can say something untrue of its own pnode, and can
+// load the server. An agent that guesses where an answer is awaited can send
+// another one: for streams that is 128 random bits, for other questions less.
+// On a server that is not ours, its own users and permissions hold.
 package bus
 
 import (
@@ -40,10 +68,10 @@ const root = "myriad"
 type Conn struct {
 	nats     *nats.Conn
 	name     string
-	dir      string // where the server keeps records, if that is this machine's business
-	replicas int    // of records; 0: as the server can
-	inside   bool   // the server is in this process
-	agent    bool   // it has the rights of an agent, no more
+	dir      string      // where the server keeps records, if that is this machine's business
+	replicas int         // of records; 0: as the server can
+	ended    func() bool // tells whether the server in this process has ended; nil: it is elsewhere
+	agent    bool        // it has the rights of an agent, no more
 	logf     func(string, ...any)
 	ctx      context.Context // of every handler
 	cancel   context.CancelFunc

@@ -119,7 +119,7 @@ func (c *Conn) await(ctx context.Context) (session context.Context, err error) {
 		session = c.session
 		c.mu.Unlock()
 		switch {
-		case c.ctx.Err() != nil, c.nats.IsClosed():
+		case c.ctx.Err() != nil, c.ended != nil && c.ended():
 			return nil, nats.ErrConnectionClosed
 		case session.Err() == nil && c.nats.IsConnected():
 			return session, nil

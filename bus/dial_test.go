@@ -15,6 +15,7 @@ import (
 // TestDial: over a port, and through a server that keeps a connection waiting,
 // all is as it is within a process.
 func TestDial(t *testing.T) {
+	t.Parallel()
 	n, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
 	must(t, err)
 	n.Start()

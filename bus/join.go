@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -166,11 +167,20 @@ type dialer struct {
 func (d *dialer) Dial(network, address string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(d.conn.ctx, dialTimeout)
 	defer cancel()
-	if !d.conn.once.Load() {
+	first := !d.conn.once.Load()
+	if first {
 		defer context.AfterFunc(d.first, cancel)()
 	}
 	var plain net.Dialer
 	c, err := plain.DialContext(ctx, network, address)
+	if first && err == nil {
+		// What answers may say nothing for long.
+		context.AfterFunc(d.first, func() {
+			if !d.conn.once.Load() {
+				_ = c.Close()
+			}
+		})
+	}
 	d.conn.mu.Lock()
 	defer d.conn.mu.Unlock()
 	d.conn.dialed = err
@@ -227,8 +237,8 @@ func (c *Conn) whyNot(at string, err error) (p *program.Problem, fatal bool) {
 	switch {
 	case dialed != nil:
 		p.Cause = dialed.Error()
-	case errors.Is(err, nats.ErrNoInfoReceived), strings.Contains(err.Error(), "xpected INFO"):
-		p.Cause = "what answers there is not a bus"
+	case errors.Is(err, nats.ErrNoInfoReceived), strings.Contains(err.Error(), "xpected INFO"), strings.Contains(err.Error(), "use of closed network"), errors.Is(err, os.ErrDeadlineExceeded):
+		p.Cause = "what answers there does not speak as a bus does"
 	}
 	return p, false
 }

@@ -110,6 +110,7 @@ type Hello struct {
 	Version     string // of the program that runs there
 	Machine     string // identity of the pnode, made once and kept in its state directory
 	Coordinator string // whose platforms it carries; empty: nobody's
+	Epoch       uint64 // of the coordinator that it has heard of last; 0: it has heard of none
 	Site        string // where it is; empty: where the coordinator is
 	Boot        string // differs after every start of the machine
 	Kernel      string // release

@@ -32,6 +32,7 @@ func linked(t testing.TB, s *bus.Server) error {
 
 // TestRelay: through a relay, all is as it is without.
 func TestRelay(t *testing.T) {
+	t.Parallel()
 	hub, a := listening(t, time.Now, t.TempDir())
 	inside, err := hub.Connect("coordinator")
 	must(t, err)
@@ -105,6 +106,7 @@ func TestRelay(t *testing.T) {
 }
 
 func TestRelayRefused(t *testing.T) {
+	t.Parallel()
 	hub, a := listening(t, time.Now, "")
 	other, err := trust.Init(t.TempDir(), nil)
 	must(t, err)
@@ -137,6 +139,7 @@ func TestRelayRefused(t *testing.T) {
 // TestGuard: an agent does what is an agent's, on a server and through a
 // relay.
 func TestGuard(t *testing.T) {
+	t.Parallel()
 	hub, a := listening(t, time.Now, t.TempDir())
 	inside, err := hub.Connect("coordinator")
 	must(t, err)

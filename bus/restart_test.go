@@ -96,6 +96,7 @@ func TestServerRestarts(t *testing.T) {
 // TestIdleStreamSurvives: a stream in which nothing is under way goes on after
 // both sides have lost the server and found it again.
 func TestIdleStreamSurvives(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, 1)
 	a, b := join(t, "a", bus.Remote{URL: c.url()}), join(t, "b", bus.Remote{URL: c.url()})
 	must(t, bus.HandleStream(a, "echo", echo))

@@ -284,8 +284,8 @@ func (s *Server) Connect(name string) (*Conn, error) { return s.connect(name, in
 
 func (s *Server) connect(name, inboxes string) (*Conn, error) {
 	c := newConn(name, s.log.logf)
-	c.dir, c.replicas, c.inside = s.dir, 1, true
-	if err := c.connect("", nats.InProcessServer(s.nats), nats.NoReconnect(), nats.CustomInboxPrefix(inboxes), nats.UserInfo(insideUser, s.guard.inside)); err != nil {
+	c.dir, c.replicas, c.ended = s.dir, 1, func() bool { return !s.nats.Running() }
+	if err := c.connect("", nats.InProcessServer(s.nats), nats.MaxReconnects(-1), nats.CustomReconnectDelay(reconnectDelay), nats.CustomInboxPrefix(inboxes), nats.UserInfo(insideUser, s.guard.inside)); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -299,7 +299,13 @@ type serverLog struct {
 	last   string
 	leaf   string // what a connection to the remote server failed with
 	refuse error  // the same, if nothing but the user can mend it
+	minute time.Time
+	lines  int // in that minute
 }
+
+// mostLines is how much the server says in a minute: whoever reaches a port
+// can make it complain.
+const mostLines = 30
 
 func (l *serverLog) fatal() string {
 	l.mu.Lock()
@@ -335,7 +341,18 @@ func (l *serverLog) say(format string, v ...any) {
 		}
 		l.mu.Unlock()
 	}
-	if l.logf != nil {
+	l.mu.Lock()
+	if time.Since(l.minute) > time.Minute {
+		l.minute, l.lines = time.Now(), 0
+	}
+	l.lines++
+	lines := l.lines
+	l.mu.Unlock()
+	switch {
+	case l.logf == nil || lines > mostLines:
+	case lines == mostLines:
+		l.logf("bus: %s; and more of that kind, passed over for a minute", text)
+	default:
 		l.logf("bus: %s", text)
 	}
 }

@@ -409,21 +409,20 @@ func (s *Stream) hear() { s.heard.Store(int64(time.Since(epoch))) }
 func (s *Stream) watch(opener bool) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	var ended <-chan struct{}
-	if s.conn.inside {
-		s.conn.mu.Lock()
-		ended = s.conn.session.Done() // a server in this process does not come back
-		s.conn.mu.Unlock()
-	}
+	s.conn.mu.Lock()
+	lost := s.conn.session.Done()
+	s.conn.mu.Unlock()
 	for {
 		select {
 		case <-tick.C:
 			s.ask()
 		case <-s.conn.ctx.Done():
 			s.broken("the connection is closed")
-		case <-ended:
-			s.broken("the bus has ended")
-			ended = nil
+		case <-lost:
+			lost = nil
+			if s.conn.ended != nil && s.conn.ended() {
+				s.broken("the bus has ended") // one in this process does not come back
+			}
 		case <-s.ctx.Done():
 			if opener && !errors.Is(context.Cause(s.ctx), io.ErrClosedPipe) {
 				_ = s.put(abort, nil)
