@@ -21,9 +21,10 @@ demo: packages build ## 1,000 vnodes up, checked, used, measured and taken down
 test: packages testtools build ## every test as root, no skip allowed, nothing left behind
 	$(SUDO) env "PATH=$(PATH)" "HOME=$(HOME)" ./.ci/test
 
-test-vm: packages ## kernel, links and netem beside them, on Debian's own kernel in QEMU (VM=short: the least of it)
+test-vm: packages ## kernel, links, netem beside them, and two machines as pnodes, on Debian's own kernel in QEMU (VM=short: the least of it)
 	@./.ci/install qemu-system-x86 busybox-static iperf3
 	$(SUDO) env "PATH=$(PATH)" "HOME=$(HOME)" ./.ci/test-vm $(VM)
+	$(SUDO) env "PATH=$(PATH)" "HOME=$(HOME)" ./.ci/test-pnodes
 
 quick: ## what anyone can run, in seconds
 	$(GO) test ./...
