@@ -57,8 +57,8 @@ type kills struct {
 	file   string // the platform, and edited
 	edited string
 	ops    []killOp
-	took   map[string]time.Duration
-	calm   []int // processes in another platform
+	took   map[string]time.Duration // each operation
+	calm   []int                    // processes in another platform
 
 	converged, hit, lost, doubled int
 }
@@ -106,15 +106,17 @@ func (k *kills) prepare(ctx context.Context) (err error) {
 		{"links", up, []string{"link", "set", "-p", killPlatform, "*", "delay=5ms"}, false},
 		{"down", up, []string{"down", killPlatform}, true},
 	}
-	for _, op := range k.ops { // how long each takes
-		if err := k.begin(ctx, op); err != nil {
-			return err
+	for range 2 { // the first conditions wait for the machine to be measured
+		for _, op := range k.ops {
+			if err := k.begin(ctx, op); err != nil {
+				return err
+			}
+			begin := time.Now()
+			if err := k.run(ctx, nil, op.args...); err != nil {
+				return err
+			}
+			k.took[op.name] = time.Since(begin)
 		}
-		begin := time.Now()
-		if err := k.run(ctx, nil, op.args...); err != nil {
-			return err
-		}
-		k.took[op.name] = time.Since(begin)
 	}
 	return nil
 }
@@ -135,7 +137,7 @@ func (k *kills) round(ctx context.Context, i int) error {
 	if err := k.begin(ctx, op); err != nil {
 		return err
 	}
-	after := time.Duration(k.random.Float64() * 1.1 * float64(k.took[op.name]))
+	after := time.Duration(k.random.Float64() * float64(k.took[op.name]))
 	cmd := k.instance.command(ctx, op.args...)
 	if err := cmd.Start(); err != nil {
 		return err

@@ -28,9 +28,9 @@ type rival struct {
 	pair
 }
 
-// Overlay measures the path between vnodes of two pnodes, o.N/2 on each, beside
-// a Linux bridge with VXLAN made by hand on the same underlay, with as many ports;
-// and, on a bridged underlay, beside the design of Distem's paper.
+// Overlay measures the path between vnodes of two pnodes on one cable, o.N/2 on
+// each, beside Linux bridges with VXLAN made by hand on the same, with as many
+// ports; and, on a bridged underlay, beside the design of Distem's paper.
 func Overlay(ctx context.Context, o Options) ([]Row, error) {
 	rows, err := overlayByHand(ctx, o)
 	if err != nil {
@@ -40,8 +40,8 @@ func Overlay(ctx context.Context, o Options) ([]Row, error) {
 	return append(rows, more...), err
 }
 
-func overlayByHand(ctx context.Context, o Options) (_ []Row, err error) {
-	l, err := newLab(ctx, o, testbed.Options{Pnodes: 2})
+func overlayByHand(ctx context.Context, o Options) ([]Row, error) {
+	l, err := newLab(ctx, o, testbed.Options{Pnodes: 2, Direct: true})
 	if err != nil {
 		return nil, err
 	}
@@ -50,21 +50,35 @@ func overlayByHand(ctx context.Context, o Options) (_ []Row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	o.say("overlay: %d ports on each of two bridges by hand", o.N/2)
-	hand, err := newHandBridge(ctx, l.Bed, l.exe, max(o.N/2, 1))
+	var rows []Row
+	for _, layers := range []bool{false, true} {
+		more, err := besideHand(ctx, o, l, us, layers)
+		if err != nil {
+			return rows, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, l.close()
+}
+
+// besideHand compares us with an overlay made by hand.
+func besideHand(ctx context.Context, o Options, l *lab, us *rival, layers bool) ([]Row, error) {
+	name := "bridge and VXLAN by hand"
+	if layers {
+		name = "the same in layers, for > 1,023 vnodes"
+	}
+	o.say("overlay: %s: %d ports on either pnode", name, o.N/2)
+	hand, err := newHandBridge(ctx, l.Bed, l.exe, max(o.N/2, 1), layers)
 	if err != nil {
 		return nil, err
 	}
 	defer hand.close()
-	them := rival{"bridge and VXLAN by hand", hand, pair{"by hand", handName(0, 0), handName(1, 0), handAddr(1, 0).String()}}
+	them := rival{name, hand, pair{"by hand", handName(0, 0), handName(1, 0), handAddr(1, 0).String()}}
 	rows, err := compareOverlays(ctx, o, *us, them, true)
-	if err == nil {
-		err = hand.close()
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = l.close()
-	}
-	return rows, err
+	return rows, hand.close()
 }
 
 // overlayMulticast is the design of 2014: bridges that learn, and a multicast
@@ -79,11 +93,11 @@ func overlayMulticast(ctx context.Context, o Options) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	them, err := l.across(ctx, o, "bench-multicast", "fabric: bridge\noverlay: multicast\n")
+	them, err := l.across(ctx, o, "bench-multicast", "fabric: bridge\noverlay: {kind: multicast, port: 4790}\n")
 	if err != nil {
 		return nil, err
 	}
-	them.name = "multicast design, " + them.name
+	them.name = "multicast, as in 2014"
 	rows, err := compareOverlays(ctx, o, *us, *them, false)
 	if err == nil {
 		err = l.close()

@@ -21,10 +21,14 @@ import (
 // Linux bridge with a port for each vnode, and one VXLAN device without
 // learning, whose forwarding entries are all given. Like ours, it has no UDP
 // checksum; IPv6 is silent.
+//
+// A bridge has 1,023 ports. With more vnodes on a pnode, there must be several,
+// and one that joins those and the tunnel: that is how it is with layers.
 type handBridge struct {
 	byHand
-	bed  *testbed.Bed
-	each int // vnodes on each pnode
+	bed    *testbed.Bed
+	each   int // vnodes on each pnode
+	layers bool
 }
 
 // The numbers of the hand-made overlay: another UDP port than ours.
@@ -42,8 +46,8 @@ func handMAC(pnode, k int) program.MAC { return program.MACOf(uint16(200+pnode),
 func handName(pnode, k int) string { return fmt.Sprintf("h%d-%d", pnode+1, k+1) }
 
 // newHandBridge makes it on the first two pnodes of a bed.
-func newHandBridge(ctx context.Context, bed *testbed.Bed, exe string, each int) (_ *handBridge, err error) {
-	h := &handBridge{byHand: byHand{exe: exe, dir: bed.PnodeDir(testbed.Control), namespaces: map[string]int{}}, bed: bed, each: each}
+func newHandBridge(ctx context.Context, bed *testbed.Bed, exe string, each int, layers bool) (_ *handBridge, err error) {
+	h := &handBridge{layers: layers, byHand: byHand{exe: exe, dir: bed.PnodeDir(testbed.Control), namespaces: map[string]int{}}, bed: bed, each: each}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("make an overlay by hand: %w", err), h.close())
@@ -68,6 +72,12 @@ func (h *handBridge) bridge(ctx context.Context, pnode int) error {
 		fmt.Sprintf("link add hand mtu %d type bridge forward_delay 0 mcast_snooping 0", mtu),
 		fmt.Sprintf("link add handvx mtu %d type vxlan id %d local %s dstport %d nolearning noudpcsum ttl 64", mtu, handVNI, h.bed.Addr(pnode), handPort),
 		"link set handvx master hand up", "link set hand up")
+	if err == nil && h.layers {
+		err = h.bed.IP(ctx, pnode,
+			fmt.Sprintf("link add hand2 mtu %d type bridge forward_delay 0 mcast_snooping 0", mtu),
+			fmt.Sprintf("link add handup mtu %d type veth peer name handdown mtu %d", mtu, mtu),
+			"link set handup master hand up", "link set handdown master hand2 up", "link set hand2 up")
+	}
 	if err != nil {
 		return err
 	}
@@ -97,9 +107,12 @@ func (h *handBridge) vnodes(pnode int) error {
 		return err
 	}
 	defer c.Close()
-	master := int32(0)
+	master, name := int32(0), "hand"
+	if h.layers {
+		name = "hand2"
+	}
 	err = c.Read(&rtnl.Dump{Links: func(l *rtnl.LinkInfo) {
-		if l.Name == "hand" {
+		if l.Name == name {
 			master = l.Index
 		}
 	}})
@@ -148,10 +161,13 @@ func (h *handBridge) vnode(c *rtnl.Conn, master int32, ns, pnode, k int) error {
 
 // close takes it away.
 func (h *handBridge) close() error {
+	if h.namespaces == nil {
+		return nil
+	}
 	var errs []error
 	for pnode := range 2 {
-		if pnode < h.bed.Options.Pnodes {
-			_ = h.bed.IP(context.Background(), pnode, "link del handvx", "link del hand") // neither may have been made
+		for _, name := range []string{"handvx", "handup", "hand2", "hand"} {
+			_ = h.bed.IP(context.Background(), pnode, "link del "+name) // it may not have been made
 		}
 	}
 	for _, ns := range h.namespaces {

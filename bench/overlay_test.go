@@ -21,7 +21,13 @@ func TestHandBridge(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	h, err := newHandBridge(t.Context(), bed, os.Args[0], 3)
+	for _, layers := range []bool{false, true} {
+		testHandBridge(t, bed, layers)
+	}
+}
+
+func testHandBridge(t *testing.T, bed *testbed.Bed, layers bool) {
+	h, err := newHandBridge(t.Context(), bed, os.Args[0], 3, layers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +47,7 @@ func TestHandBridge(t *testing.T) {
 			err = cmd.Wait()
 		}
 		if err != nil {
-			t.Errorf("%s does not reach %s with packets of 1,450 bytes: %v", handName(0, k), handName(1, k), err)
+			t.Errorf("layers %v: %s does not reach %s with packets of 1,450 bytes: %v", layers, handName(0, k), handName(1, k), err)
 		}
 	}
 	found, err := w.Stop()

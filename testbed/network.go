@@ -38,7 +38,9 @@ func (b *Bed) join(ctx context.Context) error {
 		fmt.Fprintf(&router, "link add underlay mtu %d type bridge forward_delay 0 mcast_snooping 0\nlink set underlay up\n", b.MTU)
 	}
 	for i := Control; i < b.Options.Pnodes; i++ {
-		b.wire(&router, i)
+		if !b.Direct || i == Control {
+			b.wire(&router, i)
+		}
 		if i != Control {
 			fmt.Fprintf(&control, "link add c%d type veth peer name %s netns %s\n", i, ControlLink, path(b.pnodes[i]))
 			fmt.Fprintf(&control, "link set c%d master %s up\n", i, controlBridge)
@@ -49,6 +51,13 @@ func (b *Bed) join(ctx context.Context) error {
 	}
 	if err := batch(ctx, b.control, control.String()); err != nil {
 		return err
+	}
+	if b.Direct {
+		err := b.IP(ctx, 0, fmt.Sprintf("link add %s mtu %d address %s type veth peer name %s mtu %d address %s netns %s",
+			UnderlayLink, b.MTU, macOf(0), UnderlayLink, b.MTU, macOf(0), path(b.pnodes[1])))
+		if err != nil {
+			return err
+		}
 	}
 	for i := Control; i < b.Options.Pnodes; i++ {
 		if err := os.MkdirAll(b.PnodeDir(i), 0o700); err != nil {

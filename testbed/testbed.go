@@ -28,7 +28,10 @@ type Options struct {
 	// router does, to which each has a link without ARP: then no frame for all
 	// is ever on the underlay but what tunnels carry there.
 	Bridged bool
-	MTU     int // of the underlay, bytes; 0: 1500
+	// Direct joins two pnodes by a cable instead, with nothing between them: to
+	// measure what is not the underlay. Nobody can look at it, or cut it.
+	Direct bool
+	MTU    int // of the underlay, bytes; 0: 1500
 }
 
 // Bed is a machine room. Its methods may be called by several goroutines.
@@ -53,6 +56,9 @@ const defaultMTU = 1500
 func New(ctx context.Context, o Options) (_ *Bed, err error) {
 	if o.Pnodes < 1 || o.Pnodes > MaxPnodes {
 		return nil, fmt.Errorf("make testbed: %d pnodes; it can have 1 … %d", o.Pnodes, MaxPnodes)
+	}
+	if o.Direct && (o.Bridged || o.Pnodes != 2) {
+		return nil, errors.New("make testbed: a cable has two ends")
 	}
 	if o.MTU == 0 {
 		o.MTU = defaultMTU

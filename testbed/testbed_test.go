@@ -68,6 +68,16 @@ func TestBedReaches(t *testing.T) {
 	}
 }
 
+func TestBedDirect(t *testing.T) {
+	b := newBed(t, testbed.Options{Pnodes: 2, Direct: true})
+	if !ping(t, b, 0, b.Addr(1), "-M", "do", "-s", "1472") || !ping(t, b, 1, b.Addr(0)) || !ping(t, b, 1, b.ControlAddr(testbed.Control)) {
+		t.Error("two pnodes on a cable do not reach each other")
+	}
+	if _, err := testbed.New(t.Context(), testbed.Options{Pnodes: 3, Direct: true}); err == nil {
+		t.Error("a cable with three ends was made")
+	}
+}
+
 // TestBedWatch: what is inside of tunnels is seen, and told apart.
 func TestBedWatch(t *testing.T) {
 	b := newBed(t, testbed.Options{Pnodes: 2})

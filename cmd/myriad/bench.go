@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -77,10 +78,10 @@ func (a *app) benchCmd(b benchOf) *cobra.Command {
 			o.Exe = exe
 			o.Say = func(line string) { fmt.Fprintln(a.stderr, line) }
 			rows, err := b.run(cmd.Context(), o)
-			if err != nil {
+			if len(rows) == 0 {
 				return err
 			}
-			return a.printRows(rows)
+			return errors.Join(err, a.printRows(rows))
 		},
 	}
 	cmd.Flags().IntVar(&o.N, "vnodes", o.N, "scale")
