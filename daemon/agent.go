@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"net/netip"
+	"os"
 	"path/filepath"
 
 	"myriad/agent"
@@ -41,6 +42,7 @@ func RunAgent(ctx context.Context, c AgentConfig) error {
 		return err
 	}
 	defer m.release()
+	defer os.Remove(signOf(c.RunDir))
 	identity, err := trust.Identity(filepath.Join(c.StateDir, "machine"))
 	if err != nil {
 		return err

@@ -238,3 +238,28 @@ func TestManyMachines(t *testing.T) {
 	}
 	must(t, s.Down(t.Context(), "x", func(*api.Event) error { return nil }))
 }
+
+// TestTwoCoordinators: a machine that carries vnodes for one coordinator is
+// taken in by another one only when it is told to let go of them.
+func TestTwoCoordinators(t *testing.T) {
+	t.Parallel()
+	one, two := newSite(t), newSite(t)
+	c := one.agent(t, "between", 2, one.join)
+	end := joined(t, c)
+	must(t, one.Up(t.Context(), &api.UpRequest{File: "x", Source: topology("x", 100)}, func(*api.Event) error { return nil }))
+	must(t, end())
+	c.Join = two.join
+	if p := refused(t, c); p.Kind != program.KindConflict || !strings.Contains(p.Error(), "carries platforms of coordinator") || !strings.Contains(p.Remedy, "--take-over") {
+		t.Errorf("%v: %v", p.Kind, p)
+	}
+	if list, err := two.Platforms(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("refused, it is listed with %+v, %v", list, err)
+	}
+	c.TakeOver = true
+	joined(t, c)
+	await(t, func() bool {
+		list, err := two.Platforms(t.Context())
+		return err == nil && len(list) == 1 && list[0].State == "foreign" && list[0].Up == 50
+	})
+	must(t, two.Down(t.Context(), "x", func(*api.Event) error { return nil }))
+}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"myriad/api"
+	"myriad/daemon"
 	"myriad/program"
 	"myriad/topo"
 )
@@ -192,6 +194,9 @@ func (a *app) ensureDaemon(ctx context.Context, verb string) error {
 	}
 	if err := needRoot(verb); err != nil {
 		return err
+	}
+	if _, err := os.Stat(daemon.TrustDir(a.stateDir)); err == nil {
+		a.note("the daemon that is started now listens to no other machine; \"myriad serve --listen\" does")
 	}
 	err = a.startDaemon(ctx)
 	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == program.KindConflict && a.greet(ctx) == nil {
