@@ -14,7 +14,7 @@ import (
 
 const (
 	wayTrips  = 20               // by which a way is measured
-	ringTrips = 1                // that tell that a pnode is reached at all
+	ringTrips = 3                // of which one tells that a pnode is reached at all
 	surveyFor = 15 * time.Second // for one way
 )
 
@@ -106,14 +106,14 @@ func (c *Coordinator) arrives(ctx context.Context, e Check, from, to string) (p 
 		p.Cause, p.Remedy = bus.ProblemOf(err).Cause, bus.ProblemOf(err).Remedy
 	case err != nil:
 		return nil, false
+	case r.Whole: // whatever else was lost
+		return nil, true
 	case r.Answered == 0:
 		p.Cause, p.Remedy = "no packet comes back", "let UDP pass between the pnodes, and check the addresses that \"myriad pnodes\" shows"
-	case !r.Whole:
+	default:
 		over := size - e.Size + program.VXLANOverhead
 		p.Cause = fmt.Sprintf("packets of %d bytes do not arrive whole, as the vnetworks need with %d bytes of tunnel around their %d", size, over, e.Size-program.VXLANOverhead)
 		p.Remedy = "raise the MTU of the network between the pnodes, or give the vnetworks a smaller mtu"
-	default:
-		return nil, true
 	}
 	return p, true
 }
