@@ -50,9 +50,12 @@ type Step struct {
 	Up   float64 `json:"up_s"`   // from the text of the file to all vnodes reported up
 	Down float64 `json:"down_s"`
 
-	Messages int     `json:"messages"`        // that the bus took, during up
-	Bytes    int     `json:"bytes"`           // that the bus took and gave, during up
-	Idle     float64 `json:"idle_messages_s"` // messages a second while all is up and nothing is asked
+	// Messages that the bus took during up, and bytes that it took and gave, less
+	// what goes on all the time: Idle messages a second, with which agents and
+	// coordinator tell each other that they live.
+	Messages int     `json:"messages"`
+	Bytes    int     `json:"bytes"`
+	Idle     float64 `json:"idle_messages_s"`
 
 	Memory      uint64 `json:"coordinator_bytes"` // greatest resident memory of the coordinator, from the start of the step to the end of up
 	AgentMemory uint64 `json:"agents_bytes"`      // of all agents together, after up
@@ -135,7 +138,11 @@ func (o *Options) step(ctx context.Context, pnodes, vnodes int) (_ *Step, err er
 	if err := sleep(ctx, o.Idle); err != nil {
 		return nil, err
 	}
-	out.Idle = float64(s.count().messages-before.messages) / o.Idle.Seconds()
+	after := s.count()
+	out.Idle = float64(after.messages-before.messages) / o.Idle.Seconds()
+	share := out.Up / o.Idle.Seconds()
+	out.Messages -= int(share * float64(after.messages-before.messages))
+	out.Bytes -= int(share * float64(after.bytes-before.bytes))
 	begin := time.Now()
 	if err := s.coordinator.Down(ctx, s.platform, func(e api.Event) { o.follow("down", e) }); err != nil {
 		return nil, err

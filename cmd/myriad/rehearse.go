@@ -20,9 +20,10 @@ no root, and nothing is left.
 
 Each step has four times as many pnodes and vnodes as the one before, up to
 --pnodes and --vnodes. Printed are the time until all agents have joined, from the
-file until all vnodes are reported up, and down; what the bus carried meanwhile,
-for each pnode; messages a second while all is up; the greatest memory of the
-coordinator's process so far in that step, and that of the agents', which is another.
+file until all vnodes are reported up, and down; what the bus carried for up, in
+all and for each pnode; the messages a second by which all tell that they live,
+which are not counted there; the greatest memory of the coordinator's process so
+far in that step, and that of the agents', which is another.
 
 With -o json each step is an object. The exit code is 1 if a bar is not met: with
 at least 4,000 pnodes and 1,000,000 vnodes up within 60 s and 2 GB, and never
