@@ -295,6 +295,7 @@ func TestClusterStreams(t *testing.T) {
 	}()
 	begun := time.Now()
 	n, err := carry(t, s, stop)
+	<-stop
 	t.Logf("%d messages, then %v, after %v", n, err, time.Since(begun))
 	if took := time.Since(begun); n == 0 || took > 30*time.Second {
 		t.Errorf("%d messages in %v", n, took)

@@ -105,6 +105,58 @@ func TestRelay(t *testing.T) {
 	}
 }
 
+// TestHubRestarts: the server of a relay goes and comes back, and the agents of
+// the site need do nothing.
+func TestHubRestarts(t *testing.T) {
+	t.Parallel()
+	a, err := trust.Init(t.TempDir(), nil)
+	must(t, err)
+	options := bus.ServerOptions{Dir: t.TempDir(), Logf: t.Logf, LeafListen: "127.0.0.1:0", TLS: a.Server(), Secret: a.Token().Secret}
+	start := func() (*bus.Server, *bus.Conn) {
+		hub, err := bus.NewServer(options)
+		must(t, err)
+		c, err := hub.Connect("coordinator")
+		must(t, err)
+		must(t, bus.Handle(c, bus.SubjectHello, func(_ context.Context, n int) (int, error) { return n + 1, nil }))
+		o, err := c.Objects(t.Context(), bus.ProgramsStore)
+		must(t, err)
+		must(t, o.Serve())
+		must(t, o.Put(t.Context(), options.LeafListen, []byte("program")))
+		flush(t, c)
+		return hub, c
+	}
+	hub, inside := start()
+	options.LeafListen = hub.LeafAddr()
+	site := relay(t, hub.LeafAddr(), a.Token())
+	must(t, linked(t, site))
+	agent := join(t, "p", remote(site.Addr(), a.Token()))
+	hello := func() bool {
+		_, err := bus.Request[int, int](t.Context(), agent, bus.SubjectHello, 1)
+		return err == nil
+	}
+	await(t, "a hello is answered", hello)
+	inside.Close()
+	hub.Close()
+	await(t, "the relay notices", func() bool { return !hello() })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	got := make(chan error, 1)
+	go func() {
+		o, err := agent.Objects(ctx, bus.ProgramsStore)
+		if err == nil {
+			_, err = o.Get(ctx, options.LeafListen)
+		}
+		got <- err
+	}()
+	hub, inside = start()
+	defer hub.Close()
+	defer inside.Close()
+	await(t, "a hello is answered again", hello)
+	if err := <-got; err != nil {
+		t.Errorf("a program asked for while the server was away: %v", err)
+	}
+}
+
 func TestRelayRefused(t *testing.T) {
 	t.Parallel()
 	hub, a := listening(t, time.Now, "")
