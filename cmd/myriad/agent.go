@@ -170,9 +170,17 @@ func (a *app) agentBehind(ctx context.Context, o *agentOptions, remote bus.Remot
 	if context.Cause(ctx) == errSlowJoin && err != nil {
 		return fail(program.KindUnavailable, "\"myriad agent --stop\" ends it; its log is "+a.agentLog(), "the agent has not been taken in within %s, and goes on trying: %s", span(joinPatience), lastLine(a.agentLog()))
 	}
-	if err == nil && !a.json() {
-		fmt.Fprintf(a.stdout, "agent: joined %s, process %d\n", daemon.Redacted(remote.URL), daemon.HolderOf(a.runDir).Pid)
+	if err != nil {
+		return err
 	}
+	pid, at := daemon.HolderOf(a.runDir).Pid, daemon.Redacted(remote.URL)
+	if a.json() {
+		return a.printJSON(struct {
+			Joined string `json:"joined"`
+			Pid    int    `json:"pid"`
+		}{at, pid})
+	}
+	_, err = fmt.Fprintf(a.stdout, "agent: joined %s, process %d\n", at, pid)
 	return err
 }
 
@@ -199,13 +207,13 @@ func (a *app) stopAgent(ctx context.Context) error {
 			}
 		}
 		switch {
-		case h.Role == daemon.RoleDaemon:
+		case h.Role == daemon.RoleDaemon && h.Pid > 0 && h.Pid != asked:
 			return fail(program.KindConflict, "end it where it was started, or with systemctl stop myriad", "a daemon runs here, process %d, and no agent", h.Pid)
-		case h.Role != daemon.RoleAgent && asked == 0:
+		case h.Role != daemon.RoleAgent && asked == 0 && !daemon.Held(a.runDir):
 			a.note("no agent runs")
-			return nil
+			return a.stopped(0)
 		case h.Pid == 0 && !daemon.Held(a.runDir):
-			return nil
+			return a.stopped(asked)
 		case h.Pid != 0 && h.Pid != asked:
 			if err := syscall.Kill(h.Pid, syscall.SIGTERM); err != nil && err != syscall.ESRCH {
 				return fmt.Errorf("end the agent, process %d: %w", h.Pid, err)
@@ -218,4 +226,12 @@ func (a *app) stopAgent(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// stopped tells programs which process has ended; 0: there was none.
+func (a *app) stopped(pid int) error {
+	if !a.json() {
+		return nil
+	}
+	return a.printJSON(map[string]int{"stopped": pid})
 }

@@ -48,8 +48,8 @@ func (j *joinFlags) addURL(cmd *cobra.Command, flag, variable, usage string) {
 }
 
 func (j *joinFlags) addToken(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&j.tokenFile, "token-file", "", "file with the join token, 0600; - is standard input (default: MYRIAD_TOKEN, or token in the state directory)")
-	cmd.Flags().StringVar(&j.token, "token", "", "the join token itself; every user of this machine can read it there: --token-file is better")
+	cmd.Flags().StringVar(&j.tokenFile, "token-file", "", "file with the join token, 0600; - is standard input (else MYRIAD_TOKEN, or token in --state-dir)")
+	cmd.Flags().StringVar(&j.token, "token", "", "the join token itself, which every user here can then read: --token-file is better")
 	mustComplete(cmd, "token")
 }
 

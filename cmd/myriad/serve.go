@@ -115,10 +115,6 @@ func (c *calibrator) calibrate(ctx context.Context, say func(string)) error {
 // calibration is made that is kept.
 const tooBusy = 0.5
 
-// versionOf is what this binary says of itself to others, which must be the
-// same: another one only in tests.
-var versionOf = rack.Version
-
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	auto       bool

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
+	"debug/elf"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"github.com/spf13/cobra"
+
+	"myriad/rack"
 )
 
 // build is what this binary was made from.
@@ -37,6 +42,40 @@ func thisBuild() build {
 		}
 	}
 	return b
+}
+
+// versionOf is what this binary says of itself to others, which must be the
+// same: another one only in tests.
+var versionOf = sync.OnceValue(func() string {
+	v := rack.Version()
+	if b := thisBuild(); b.Revision != "" && !b.Modified {
+		return v
+	}
+	// Its sources are not known by their revision: then two binaries are the same
+	// only if the Go tool says so.
+	if id := buildID(selfExe); id != "" {
+		v += fmt.Sprintf(".%x", sha256.Sum256([]byte(id)))[:9]
+	}
+	return v
+})
+
+// buildID is what the Go tool wrote into a binary to tell builds apart; empty
+// if it did not.
+func buildID(file string) string {
+	f, err := elf.Open(file)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	note := f.Section(".note.go.buildid")
+	if note == nil {
+		return ""
+	}
+	text, err := note.Data()
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 func (a *app) versionCmd() *cobra.Command {
