@@ -179,14 +179,15 @@ func (m *Machine) linksShaped(p *platform, e *LinksShaped) {
 	}
 }
 
-// loseLinks has a batch go on without a pnode that is lost.
-func (m *Machine) loseLinks(p *platform, pnode string) {
+// loseLinks has a batch go on without a pnode whose calls up to the last one
+// have ended.
+func (m *Machine) loseLinks(p *platform, pnode string, last uint64, why error) {
 	b := p.links.batch
-	if b == nil || b.stage != shaping || b.pending[pnode] == 0 {
+	if b == nil || b.stage != shaping || b.pending[pnode] == 0 || b.pending[pnode] > last {
 		return
 	}
 	delete(b.pending, pnode)
-	b.away = append(b.away, failure{pnode, m.from(pnode, m.problemLost(pnode))})
+	b.away = append(b.away, failure{pnode, m.from(pnode, why)})
 	if len(b.pending) == 0 {
 		m.endBatch(p)
 	}
@@ -204,6 +205,9 @@ func (m *Machine) endBatch(p *platform) {
 		}
 	}
 	b.away = nil
+	if len(b.errs) > 0 {
+		l.again = m.now.Add(tryAfter)
+	}
 	switch {
 	case len(b.errs) > 0 && b.stopped:
 		m.putBack(p)

@@ -122,35 +122,35 @@ const workAtOnce = 256
 
 // apply sends a pnode its program, and waits for the report. When ctx ends
 // it tells the pnode to stop, and still waits.
-func (c *Coordinator) apply(ctx context.Context, e Apply) (*program.Report, error) {
+func (c *Coordinator) apply(ctx context.Context, e Apply) (r *program.Report, said *bus.From, err error) {
 	alive, end, err := c.alive(context.WithoutCancel(ctx), e.Pnode)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer end()
 	number, err := e.Plan.PnodeNumber(e.Pnode)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	select {
 	case c.room <- struct{}{}:
 		defer func() { <-c.room }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	case <-alive.Done():
-		return nil, context.Cause(alive)
+		return nil, nil, context.Cause(alive)
 	}
 	shared, err := c.shares.of(alive, e.Plan, e.Links)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s, err := bus.Open(alive, c.Conn, bus.SubjectOf(e.Pnode, "apply"), bus.Apply{Name: e.Platform, Order: c.order(e.Call), Shared: shared})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer s.Close()
 	if err := s.SendBytes(program.EncodeOwn(e.Plan.Own(number))); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Send(bus.None{}) })()
 	return c.follow(s, e.Platform, e.Pnode, e.Call)
@@ -162,15 +162,15 @@ func (c *Coordinator) order(call uint64) bus.Order {
 }
 
 // remove has a pnode remove a platform, and waits until it has.
-func (c *Coordinator) remove(ctx context.Context, e Remove) (*program.Report, error) {
+func (c *Coordinator) remove(ctx context.Context, e Remove) (r *program.Report, said *bus.From, err error) {
 	alive, end, err := c.alive(ctx, e.Pnode)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer end()
 	s, err := bus.Open(alive, c.Conn, bus.SubjectOf(e.Pnode, "remove"), bus.Platform{Name: e.Platform, Order: c.order(e.Call)})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer s.Close()
 	return c.follow(s, e.Platform, e.Pnode, e.Call)
@@ -178,20 +178,20 @@ func (c *Coordinator) remove(ctx context.Context, e Remove) (*program.Report, er
 
 // follow posts progress until the pnode has said its last word, which is a
 // report. It may be busy with itself after that.
-func (c *Coordinator) follow(s *bus.Stream, platform, pnode string, call uint64) (*program.Report, error) {
+func (c *Coordinator) follow(s *bus.Stream, platform, pnode string, call uint64) (r *program.Report, said *bus.From, err error) {
 	for {
 		var p bus.Progress
 		switch err := s.Recv(&p); {
 		case err == io.EOF:
-			return nil, &program.Problem{Kind: program.KindInternal, Rack: -1, Op: "change " + platform, Cause: "pnode " + pnode + " ends without a report"}
+			return nil, nil, &program.Problem{Kind: program.KindInternal, Rack: -1, Op: "change " + platform, Cause: "pnode " + pnode + " ends without a report"}
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		case p.Report == nil:
 			c.post(Counted{platform, pnode, call, p.Count, p.Doing})
 		case p.Err != nil:
-			return p.Report, p.Err
+			return p.Report, p.Said, p.Err
 		default:
-			return p.Report, nil
+			return p.Report, p.Said, nil
 		}
 	}
 }

@@ -179,6 +179,7 @@ func (c *Coordinator) begin(ctx context.Context, m *Machine) error {
 		}
 	}
 	restored := c.restored(platforms)
+	restored.Epoch = c.word().Epoch
 	var err error
 	if restored.Pnodes, restored.Ways, err = c.Store.Pnodes(ctx); err != nil {
 		c.Logf("coordinator: %v; pnodes are not known before they come back", err)

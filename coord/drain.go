@@ -66,8 +66,12 @@ func (m *Machine) pnodesSaved(e *PnodesSaved) {
 	case d == nil: // it was forgotten
 		m.tell([]Asker{e.Asker}, api.Event{Type: "forgotten"}, true)
 	case d.undo:
+		m.giveUpDrains(d.pnode)
 		m.note("drain", "", fmt.Sprintf("vnodes may be placed on pnode %s again", d.pnode))
 		m.endDrain(e.Asker)
+	case m.pnodes[d.pnode] == nil || !m.pnodes[d.pnode].drained:
+		d.left = map[string]bool{}
+		m.giveUpDrains(d.pnode)
 	default:
 		m.note("drain", "", fmt.Sprintf("no vnodes are placed on pnode %s any more", d.pnode))
 		d.left = map[string]bool{}
@@ -120,6 +124,17 @@ func (m *Machine) endDrains(p *platform, j *job, err error) {
 	}
 }
 
+// giveUpDrains ends the drains of a pnode that is to carry vnodes after all, or
+// is not known any more.
+func (m *Machine) giveUpDrains(pnode string) {
+	for _, a := range slices.Sorted(maps.Keys(m.drains)) {
+		if d := m.drains[a]; d.pnode == pnode && d.left != nil {
+			d.errs = append(d.errs, &program.Problem{Kind: program.KindConflict, Rack: -1, Op: "move its vnodes", Cause: "another request has undone that, or forgotten the pnode"})
+			m.endDrain(a)
+		}
+	}
+}
+
 // endDrain tells who asked for a drain that it has come to its end.
 func (m *Machine) endDrain(a Asker) {
 	d := m.drains[a]
@@ -153,13 +168,17 @@ func (m *Machine) forgetAsked(e *ForgetAsked) {
 		return
 	}
 	delete(m.pnodes, e.Pnode)
+	m.endCalls(e.Pnode)
+	m.giveUpDrains(e.Pnode)
 	m.forgetRefusal(e.Pnode)
 	for _, p := range m.sorted() {
 		if p.reports[e.Pnode] != nil || p.where.wants(e.Pnode) {
 			m.note("pnode-forgotten", p.name, fmt.Sprintf("pnode %s is given up; \"up\" places its vnodes elsewhere", e.Pnode))
 		}
 		delete(p.reports, e.Pnode)
-		delete(p.owed, e.Pnode)
+		if delete(p.owed, e.Pnode); p.where.wants(e.Pnode) {
+			p.owe(e.Pnode) // should it come back all the same
+		}
 		if p.record != nil {
 			r := *p.record
 			r.Pnodes = maps.Clone(r.Pnodes)

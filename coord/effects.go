@@ -64,15 +64,15 @@ func (c *Coordinator) carryOutAt(ctx context.Context, effect Effect) {
 		c.stops[e.Call] = stop
 		c.work.Go(func() {
 			defer stop()
-			report, err := c.apply(ctx, e)
-			c.post(Applied{e.Platform, e.Pnode, e.Call, report, err})
+			report, said, err := c.apply(ctx, e)
+			c.post(Applied{e.Platform, e.Pnode, e.Call, said, report, err})
 		})
 	case Stop:
 		c.stop(e.Call)
 	case Remove:
 		c.work.Go(func() {
-			report, err := c.remove(ctx, e)
-			c.post(Removed{e.Platform, e.Pnode, e.Call, report, err})
+			report, said, err := c.remove(ctx, e)
+			c.post(Removed{e.Platform, e.Pnode, e.Call, said, report, err})
 		})
 	case MakeLinks:
 		c.work.Go(func() { c.post(c.makeLinks(e)) })

@@ -176,6 +176,7 @@ func (m *Machine) finishDown(p *platform, err error) {
 		if p.record != nil {
 			p.record.Down = false // it is as it is, until somebody asks again
 			m.save(p)
+			p.unfit = true
 		}
 		m.note("error", p.name, err.Error())
 		m.tell(j.askers, api.Event{Type: "error", Platform: p.name, Error: ErrorOf(err), Result: m.view(p)}, true)

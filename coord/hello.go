@@ -81,6 +81,7 @@ func (m *Machine) came(e *Came) {
 		return
 	}
 	delete(m.refused, h.Pnode+" "+h.Machine)
+	delete(m.strangers, h.Pnode)
 	n := m.pnodes[h.Pnode]
 	known := n != nil
 	if !known {
@@ -91,10 +92,14 @@ func (m *Machine) came(e *Came) {
 	}
 	was := n.state
 	changed := !known || n.machine != h.Machine || n.boot != h.Boot || n.site != h.Site || was != pnodeUp
-	first := n.hello == nil
+	met := n.hello != nil
+	first := n.hello == nil || n.hello.Epoch != m.epoch && m.epoch != 0 // for one that was said before does not count
 	another := n.begin(h, m.now)
-	if was == pnodeUp && another && !first {
-		m.do(Lose{n.name, &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "reach pnode " + n.name, Cause: "its agent was started anew"}})
+	cut := (was == pnodeUp || was == pnodeLeft) && another && met // what it was asked before
+	why = &program.Problem{Kind: program.KindUnavailable, Rack: -1, Op: "reach pnode " + n.name, Cause: "its agent was started anew"}
+	last := m.call
+	if cut {
+		m.do(Lose{n.name, why})
 	}
 	if was != pnodeUp || another {
 		m.do(Meet{n.name})
@@ -112,12 +117,18 @@ func (m *Machine) came(e *Came) {
 	if changed {
 		m.survey()
 	}
-	m.takeIn(n, was != pnodeUp || another)
+	m.takeIn(n, was != pnodeUp || another, first)
+	if cut {
+		for _, p := range m.sorted() {
+			m.loseLinks(p, n.name, last, why)
+		}
+	}
 }
 
 // takeIn compares what a pnode carries with what it should carry. returned says
-// that it was not there before, or that its agent is another one.
-func (m *Machine) takeIn(n *pnode, returned bool) {
+// that it was not there before, or that its agent is another one; first, that
+// nothing was heard of it since the coordinator began.
+func (m *Machine) takeIn(n *pnode, returned, first bool) {
 	carried := map[string]*program.Report{}
 	for i := range n.hello.Platforms {
 		r := &n.hello.Platforms[i]
@@ -127,11 +138,10 @@ func (m *Machine) takeIn(n *pnode, returned bool) {
 			m.note("foreign", p.name, fmt.Sprintf("pnode %s carries it, and nothing is remembered of it", n.name))
 		}
 	}
-	for _, name := range names(n.owes) { // whatever it says that it carries: what it was asked before may come to pass late
-		if p := m.platform(name); p.unknown() {
-			p.reports[n.name] = &program.Report{Platform: name, Pnode: n.name}
-			p.queue = append(p.queue, &job{kind: jobDown})
-		} else if !p.where.wants(n.name) {
+	// What is owed is removed whatever the pnode says that it carries: something
+	// that it was asked before may come to pass late.
+	for name := range n.owes {
+		if p := m.platforms[name]; p != nil && !p.unknown() && !p.where.wants(n.name) {
 			p.owe(n.name)
 		}
 	}
@@ -140,10 +150,18 @@ func (m *Machine) takeIn(n *pnode, returned bool) {
 			p.stuck, p.unfit = false, true
 		}
 		r := carried[p.name]
-		if n.racks[p.name] > n.hello.Seq {
+		if a := n.answers[p.name]; n.racks[p.name] > n.hello.Seq || a.Session == n.session && a.Seq >= n.hello.Seq {
 			r = p.reports[n.name] // a newer word
 		}
-		m.reconcile(p, n, r, returned)
+		m.reconcile(p, n, r, returned, first)
+	}
+	for _, name := range names(n.owes) {
+		if p := m.platform(name); p.unknown() {
+			if p.reports[n.name] == nil {
+				p.reports[n.name] = &program.Report{Platform: name, Pnode: n.name}
+			}
+			p.queue = append(p.queue, &job{kind: jobDown})
+		}
 	}
 	early := n.early
 	n.early = nil

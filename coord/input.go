@@ -34,6 +34,7 @@ type (
 		Platforms []store.Platform
 		Links     map[string]*LinksRecord
 		Pnodes    []store.Pnode
+		Epoch     uint64 // of this coordinator
 		Ways      []plan.SiteWay
 	}
 	// UpAsked asks that a platform be as its file says.
@@ -73,6 +74,7 @@ type (
 	Applied struct {
 		Platform, Pnode string
 		Call            uint64
+		Said            *bus.From // what the agent had said before; nil: not known
 		Report          *program.Report
 		Err             error
 	}
@@ -80,6 +82,7 @@ type (
 	Removed struct {
 		Platform, Pnode string
 		Call            uint64
+		Said            *bus.From
 		Report          *program.Report
 		Err             error
 	}

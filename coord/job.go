@@ -1,6 +1,7 @@
 package coord
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -408,9 +409,8 @@ func (m *Machine) saved(p *platform, err error) {
 		j.links = p.plan.Links()
 	}
 	p.record, p.plan, p.where, p.mend = &r, j.plan, j.where, nil
-	for name := range r.Owed {
-		p.owe(name)
-	}
+	owed := p.owed
+	p.owed = maps.Clone(r.Owed)
 	for _, name := range j.before.names { // who was lost before it said anything may carry something
 		if !j.where.wants(name) && p.reports[name] == nil && m.pnodes[name] != nil && !m.there(name) {
 			p.reports[name] = &program.Report{Platform: p.name, Pnode: name}
@@ -419,7 +419,7 @@ func (m *Machine) saved(p *platform, err error) {
 	j.source.Text, j.source.Files = "", nil // they may be large
 	if j.stopped != nil {
 		if j.kind == jobUp {
-			p.owed = nil // whoever asked has changed his mind
+			p.owed = owed // whoever asked has changed his mind
 		}
 		p.unsaved = true
 		m.finishUp(p, j.stopped)

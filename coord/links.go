@@ -31,6 +31,7 @@ type links struct {
 	batch *batch     // under way
 	noted time.Time  // last event about them
 	quiet int        // changes since then that none was about
+	again time.Time  // from when on pnodes that differ are told again
 }
 
 // linkState is what is in force, and what will be.
@@ -144,7 +145,7 @@ func (m *Machine) shapeNext(p *platform) {
 	case len(b.asks)+len(b.steps) > 0:
 		l.batch = b
 		m.do(MakeLinks{Platform: p.name, Plan: p.plan, Current: l.state.force, Parts: b.parts()})
-	case len(m.differing(p)) > 0:
+	case len(m.differing(p)) > 0 && !m.now.Before(l.again):
 		l.batch = b
 		b.next = l.state.force
 		m.startShape(p, m.differing(p))

@@ -45,7 +45,17 @@ func (m *Machine) pulse() {
 		}
 	}
 	m.tryAgain()
+	for _, p := range m.platforms {
+		if len(p.links.state.differ) > 0 {
+			m.shapeNext(p)
+		}
+	}
 	m.survey()
+	for name, at := range m.strangers {
+		if m.now.Sub(at) > 10*hailEvery {
+			delete(m.strangers, name)
+		}
+	}
 	for key, r := range m.refused {
 		if m.now.Sub(r.at) > refusedFor {
 			delete(m.refused, key)
@@ -74,14 +84,19 @@ func (m *Machine) lose(n *pnode) {
 			m.note("error", p.name, fmt.Sprintf("%d of %d vnodes are lost with pnode %s", p.where.vnodes[n.name], p.plan.Len(), n.name))
 		}
 	}
-	m.do(Lose{n.name, m.problemLost(n.name)})
+	m.endCalls(n.name)
+}
+
+// endCalls ends what is under way at a pnode that is not there any more.
+func (m *Machine) endCalls(pnode string) {
+	m.do(Lose{pnode, m.problemLost(pnode)})
 	for _, p := range m.sorted() {
-		p.unfit = p.unfit || p.where.wants(n.name) || p.job != nil
-		m.loseLinks(p, n.name)
-		if j := p.job; j != nil && j.pending[n.name] != nil {
-			delete(j.pending, n.name)
-			p.owe(n.name) // what it was asked may still come to pass
-			m.absent(p, n.name)
+		p.unfit = p.unfit || p.where.wants(pnode) || p.job != nil
+		m.loseLinks(p, pnode, m.call, m.problemLost(pnode))
+		if j := p.job; j != nil && j.pending[pnode] != nil {
+			delete(j.pending, pnode)
+			p.owe(pnode) // what it was asked may still come to pass
+			m.absent(p, pnode)
 			m.maybeDone(p)
 		}
 	}

@@ -24,9 +24,11 @@ type Machine struct {
 	platforms map[string]*platform
 	pnodes    map[string]*pnode
 	refused   map[string]*turnedAway // by name and machine
+	strangers map[string]time.Time   // pnodes that are not known, and were asked who they are
 	drains    map[Asker]*drain
 	ways      map[sites]*survey
 	call      uint64 // the last one
+	epoch     uint64 // of the coordinator; 0: not known
 	ending    bool
 	deaf      bool // cut off from the bus
 	unsaved   bool // something about pnodes is to be remembered
@@ -43,7 +45,7 @@ type Machine struct {
 // version, and platforms of its identity; empty ones are any.
 func NewMachine(identity, version string) *Machine {
 	return &Machine{identity: identity, version: version, platforms: map[string]*platform{}, pnodes: map[string]*pnode{},
-		refused: map[string]*turnedAway{}, drains: map[Asker]*drain{}, ways: map[sites]*survey{}}
+		refused: map[string]*turnedAway{}, strangers: map[string]time.Time{}, drains: map[Asker]*drain{}, ways: map[sites]*survey{}}
 }
 
 // Step takes one event, at a time, and says what is to be done about it, in
@@ -177,7 +179,7 @@ func (m *Machine) sorted() []*platform {
 // restore takes over what the store remembers. What was being taken away is
 // taken away.
 func (m *Machine) restore(e *Restored) {
-	m.began = m.now
+	m.began, m.epoch = m.now, e.Epoch
 	for i := range e.Platforms {
 		p := m.platform(e.Platforms[i].Name)
 		p.record, p.plan = &e.Platforms[i].Record, e.Platforms[i].Plan

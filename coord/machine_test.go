@@ -169,7 +169,7 @@ func (s *story) happens(line string) {
 		for _, name := range slices.Sorted(keys(s.stored)) {
 			all = append(all, s.stored[name])
 		}
-		s.show(s.m.Step(s.now(), Restored{all, maps.Clone(s.links), s.pnodes.Pnodes, s.pnodes.Ways}))
+		s.show(s.m.Step(s.now(), Restored{all, maps.Clone(s.links), s.pnodes.Pnodes, 0, s.pnodes.Ways}))
 		return
 	}
 	s.show(s.m.Step(s.now(), s.event(f)))
@@ -265,9 +265,9 @@ func (s *story) event(f []string) Event {
 		}
 		switch f[0] {
 		case "applied":
-			return Applied{f[1], f[2], s.call(f), r, err}
+			return Applied{f[1], f[2], s.call(f), nil, r, err}
 		case "removed":
-			return Removed{f[1], f[2], s.call(f), r, err}
+			return Removed{f[1], f[2], s.call(f), nil, r, err}
 		}
 		return Changed{bus.Racks{By: s.from(f[2]), Report: *r}}
 	case "came":

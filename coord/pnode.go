@@ -25,14 +25,16 @@ type pnode struct {
 
 	// What was heard, so that what is older can be passed over.
 	session string
-	seq     uint64 // of what was said last
-	bye     uint64 // of its bye in this session
-	over    uint64 // of what it said last of its overload
-	racks   map[string]uint64
-	past    []session // those that another has followed, the last ones
-	early   []Changed // of a session whose hello is still to come
-	heard   time.Time // when there was a sign of life
-	hailed  time.Time // when it was asked to say hello
+	seq     uint64              // of what was said last
+	bye     uint64              // of its bye in this session
+	over    uint64              // of what it said last of its overload
+	racks   map[string]uint64   // of what it said last of racks, by platform
+	answers map[string]bus.From // what it had said before it answered a call, by platform
+	past    []session           // those that another has followed, the last ones
+	early   []Changed           // of a session whose hello is still to come
+	heard   time.Time           // when there was a sign of life
+	hailed  time.Time           // when it was asked to say hello
+	missed  bool                // it has said something since its hello that was not heard
 
 	clock time.Duration // by which its clock is ahead
 	apart bool          // that was made known
@@ -58,10 +60,12 @@ var pnodeStates = [...]string{pnodeExpected: "lost", pnodeUp: "up", pnodeLost: "
 func (s pnodeState) String() string { return pnodeStates[s] }
 
 const (
-	pastSessions = 8  // that are remembered of a pnode
-	mostEarly    = 64 // words of a session whose hello is to come
-	hailEvery    = time.Second
-	clocksApart  = time.Second // which is worth a word
+	pastSessions  = 8 // that are remembered of a pnode
+	mostStrangers = 10_000
+	mostEarly     = 64 // words of a session whose hello is to come
+	hailEvery     = time.Second
+	missedEvery   = 5 * time.Second // for one that was not heard completely
+	clocksApart   = time.Second     // which is worth a word
 )
 
 // there tells whether the agent of a pnode is there.
@@ -149,7 +153,7 @@ func (n *pnode) begin(h *bus.Hello, now time.Time) (another bool) {
 		n.session, n.seq, n.bye, n.over = h.Session, h.Seq, 0, 0
 		n.racks = nil
 	}
-	n.seq = max(n.seq, h.Seq)
+	n.seq, n.missed = max(n.seq, h.Seq), false
 	n.hello, n.heard, n.state = h, now, pnodeUp
 	n.machine, n.boot, n.site = h.Machine, h.Boot, h.Site
 	return another
@@ -160,6 +164,7 @@ func (n *pnode) begin(h *bus.Hello, now time.Time) (another bool) {
 func (m *Machine) hears(by bus.From) (*pnode, bool) {
 	n := m.pnodes[by.Pnode]
 	if n == nil {
+		m.hailStranger(by.Pnode)
 		return nil, false
 	}
 	if by.Session != n.session {
@@ -195,6 +200,15 @@ func (m *Machine) hail(n *pnode) {
 	}
 }
 
+// hailStranger asks the agent of a pnode that is not known to say hello.
+func (m *Machine) hailStranger(name string) {
+	if at, ok := m.strangers[name]; ok && m.now.Sub(at) < hailEvery || !ok && len(m.strangers) >= mostStrangers {
+		return
+	}
+	m.strangers[name] = m.now
+	m.do(Hail{name})
+}
+
 // Beat is a sign of life of an agent.
 type Beat struct {
 	bus.From
@@ -206,9 +220,16 @@ type Beat struct {
 func (m *Machine) heard(beats []Beat) {
 	for i := range beats {
 		b := &beats[i]
+		before := uint64(0)
+		if n := m.pnodes[b.Pnode]; n != nil {
+			before = n.seq
+		}
 		n, ok := m.hears(b.From)
 		if !ok {
 			continue
+		}
+		if n.missed = n.missed || b.Seq > before+1; n.missed && m.now.Sub(n.hailed) >= missedEvery {
+			m.hail(n) // something that it has said was not heard
 		}
 		if n.state == pnodeUp {
 			n.heard = b.At

@@ -12,8 +12,9 @@ import (
 // nil for nothing, with what it should. What is to be done about it is noted
 // down, and begun by next; a job under way sees to it itself. returned says
 // that it was away, or that its agent is another one: what it was asked before
-// is not under way any more.
-func (m *Machine) reconcile(p *platform, n *pnode, r *program.Report, returned bool) {
+// is not under way any more; first, that nothing was heard of it since the
+// coordinator began.
+func (m *Machine) reconcile(p *platform, n *pnode, r *program.Report, returned, first bool) {
 	if r != nil {
 		p.links.mayDiffer(n.name)
 	}
@@ -24,8 +25,13 @@ func (m *Machine) reconcile(p *platform, n *pnode, r *program.Report, returned b
 		} else if j.stage != working || j.pending[n.name] == nil {
 			delete(p.reports, n.name)
 		}
-		if j.stage == working && j.stopped == nil {
+		switch {
+		case j.stage == working && j.stopped == nil:
 			m.rejoin(p, n, returned)
+		case returned && j.pending[n.name] != nil: // that call has ended with its agent
+			delete(j.pending, n.name)
+			p.owe(n.name)
+			m.maybeDone(p)
 		}
 		return
 	}
@@ -47,10 +53,10 @@ func (m *Machine) reconcile(p *platform, n *pnode, r *program.Report, returned b
 		p.unfit = true
 	}
 	switch {
-	case p.owed[n.name]:
+	case p.owed[n.name], r != nil && r.Up() > p.where.vnodes[n.name]:
 		p.toMend(n.name)
 	case r == nil:
-		m.missing(p, n, was)
+		m.missing(p, n, was, first)
 	case returned && p.plan.Loss() != topo.LossFail && r.Up() < p.where.vnodes[n.name]:
 		p.toMend(n.name)
 	}
@@ -67,14 +73,18 @@ func (p *platform) toMend(pnode string) {
 
 // missing deals with a platform of which a pnode should have something, and has
 // nothing. If the machine was started anew, its vnodes are lost. Otherwise
-// somebody has taken them down without us: if that is so everywhere, there is
-// nothing to remember.
-func (m *Machine) missing(p *platform, n *pnode, was *program.Report) {
+// somebody has taken them down without us: if that is so everywhere, since
+// before the coordinator began, there is nothing to remember.
+func (m *Machine) missing(p *platform, n *pnode, was *program.Report, first bool) {
 	boot, planned := p.record.Pnodes[n.name]
 	if !planned {
 		return
 	}
-	if boot == n.boot && m.missingEverywhere(p) {
+	if first && boot == n.boot && p.links.batch == nil && len(p.queue) == 0 && m.missingEverywhere(p) {
+		if n.hello.Epoch != m.epoch && m.epoch != 0 {
+			m.hail(n) // that may have been said long ago
+			return
+		}
 		m.forget(p)
 		m.note("down", p.name, "it was taken down while no daemon ran")
 		m.dropIfEmpty(p)
@@ -83,11 +93,16 @@ func (m *Machine) missing(p *platform, n *pnode, was *program.Report) {
 	if p.plan.Loss() != topo.LossFail {
 		p.toMend(n.name)
 	}
-	if boot != n.boot {
-		p.reports[n.name] = lostReport(p.plan, n.name)
-		if was == nil || was.Up() > 0 {
-			m.note("rack-lost", p.name, fmt.Sprintf("pnode %s was started anew; its vnodes are lost", n.name))
+	if boot == n.boot && first {
+		return
+	}
+	p.reports[n.name] = lostReport(p.plan, n.name)
+	if was == nil || was.Up() > 0 {
+		why := "was started anew"
+		if boot == n.boot {
+			why = "has nothing of it any more"
 		}
+		m.note("rack-lost", p.name, fmt.Sprintf("pnode %s %s; its vnodes are lost", n.name, why))
 	}
 }
 

@@ -1,6 +1,7 @@
 package coord
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,7 @@ func (m *Machine) startApply(p *platform) {
 	m.setLinks(p, j)
 	m.tick()
 	all := slices.Clone(j.where.names)
-	for _, name := range names(p.reports) {
+	for _, name := range p.mayCarry() {
 		if !j.where.wants(name) {
 			all = append(all, name)
 		}
@@ -49,14 +50,7 @@ func (m *Machine) startRemoval(p *platform) {
 		p.record.Down = true // whatever happens now, it is taken away
 		m.save(p)
 	}
-	at := map[string]bool{}
-	for name := range p.reports {
-		at[name] = true
-	}
-	for _, name := range p.where.names {
-		at[name] = true
-	}
-	for _, name := range names(at) {
+	for _, name := range p.mayCarry() {
 		if m.there(name) {
 			j.counts[name] = p.up(name)
 			j.total += j.counts[name]
@@ -65,6 +59,22 @@ func (m *Machine) startRemoval(p *platform) {
 	}
 	m.tick()
 	m.maybeDone(p)
+}
+
+// mayCarry gives the pnodes that may have something of a platform: those that
+// have said so, that should, or that were asked to and have not answered.
+func (p *platform) mayCarry() []string {
+	at := maps.Clone(p.where.vnodes)
+	if at == nil {
+		at = map[string]int{}
+	}
+	for name := range p.reports {
+		at[name]++
+	}
+	for name := range p.owed {
+		at[name]++
+	}
+	return names(at)
 }
 
 // up is the number of vnodes that are up on a pnode.
@@ -193,6 +203,7 @@ func (m *Machine) reported(p *platform, e *Applied) {
 		return
 	}
 	delete(j.pending, e.Pnode)
+	m.answered(p, e.Pnode, e.Said)
 	if e.Report != nil {
 		p.reports[e.Pnode] = e.Report
 		j.counts[e.Pnode] = e.Report.Up()
@@ -209,6 +220,17 @@ func (m *Machine) reported(p *platform, e *Applied) {
 	m.maybeDone(p)
 }
 
+// answered notes that what an agent had said of a platform before it answered is
+// older than the answer.
+func (m *Machine) answered(p *platform, pnode string, said *bus.From) {
+	if n := m.pnodes[pnode]; n != nil && said != nil {
+		if n.answers == nil {
+			n.answers = map[string]bus.From{}
+		}
+		n.answers[p.name] = *said
+	}
+}
+
 // removed takes a pnode's word about the removal of a platform.
 func (m *Machine) removed(p *platform, e *Removed) {
 	j := p.job
@@ -216,6 +238,7 @@ func (m *Machine) removed(p *platform, e *Removed) {
 		return
 	}
 	delete(j.pending, e.Pnode)
+	m.answered(p, e.Pnode, e.Said)
 	if e.Err == nil {
 		delete(p.reports, e.Pnode)
 		delete(p.owed, e.Pnode)
