@@ -104,6 +104,7 @@ func (a *agent) greet(h bus.Hello) answer {
 	if a.carries() {
 		h.Coordinator = a.leader.claims()
 	}
+	h.Epoch = a.leader.epoch()
 	a.voice.mu.Lock()
 	h.From, h.Now = a.from(), a.Clock()
 	news := a.voice.news

@@ -27,6 +27,7 @@ type leader struct {
 	joined   bool
 	takeOver bool   // whoever comes next may have the platforms of who
 	answered *claim // of whoever answered a hello last, welcoming or not
+	latest   uint64 // epoch of whoever was heard last
 	heard    time.Time
 	changed  chan struct{} // closed when joined or who changes
 }
@@ -108,6 +109,7 @@ func (l *leader) hear(lead bus.Lead) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := claim{lead.Coordinator, lead.Epoch}
+	l.latest = max(l.latest, lead.Epoch)
 	switch {
 	case l.older(c):
 		return false
@@ -125,7 +127,15 @@ func (l *leader) hear(lead bus.Lead) bool {
 func (l *leader) minds(lead bus.Lead) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.latest = max(l.latest, lead.Epoch)
 	return !l.older(claim{lead.Coordinator, lead.Epoch})
+}
+
+// epoch gives that of whoever was heard last.
+func (l *leader) epoch() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(l.latest, l.who.Epoch)
 }
 
 // older tells whether somebody has superseded c, as far as is known. mu is
