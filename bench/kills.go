@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"myriad/api"
+	"myriad/program"
 	"myriad/testbed"
 )
 
@@ -54,8 +56,6 @@ type kills struct {
 	Options
 	*lab
 	random *rand.Rand
-	file   string // the platform, and edited
-	edited string
 	ops    []killOp
 	took   map[string]time.Duration // each operation
 	calm   []int                    // processes in another platform
@@ -63,23 +63,19 @@ type kills struct {
 	converged, hit, lost, doubled int
 }
 
-// killOp is something that is killed into.
+// killOp is something that is killed into. It is asked for as commands do it,
+// but for one thing: up would start a daemon where there is none, and this one
+// is to be started again as it was.
 type killOp struct {
-	name   string
-	before []string // what there must be
-	args   []string
-	gone   bool // afterwards there is no platform
+	name  string
+	there bool // before, there must be the platform; else there must not
+	do    func(context.Context) error
+	gone  bool // afterwards there is no platform
 }
 
 const killPlatform = "bench-kills"
 
-func (k *kills) prepare(ctx context.Context) (err error) {
-	if k.file, err = k.lab.file("kills.yaml", flat(killPlatform, 1, k.N, "")); err != nil {
-		return err
-	}
-	if k.edited, err = k.lab.file("edited.yaml", flat(killPlatform, 1+k.N/3, k.N+k.N/3, "")); err != nil {
-		return err
-	}
+func (k *kills) prepare(ctx context.Context) error {
 	calm, err := k.lab.file("calm.yaml", flat("bench-calm", 1, 2*k.Pnodes, ""))
 	if err != nil {
 		return err
@@ -99,12 +95,14 @@ func (k *kills) prepare(ctx context.Context) (err error) {
 		}
 		k.calm = append(k.calm, n)
 	}
-	up := []string{"up", k.file}
 	k.ops = []killOp{
-		{"up", nil, up, false},
-		{"edit", up, []string{"up", k.edited}, false},
-		{"links", up, []string{"link", "set", "-p", killPlatform, "*", "delay=5ms"}, false},
-		{"down", up, []string{"down", killPlatform}, true},
+		{"up", false, k.up, false},
+		{"edit", true, func(ctx context.Context) error { return k.bring(ctx, 1+k.N/3, k.N+k.N/3) }, false},
+		{"links", true, func(ctx context.Context) error {
+			_, err := k.Client.ChangeLinks(ctx, killPlatform, &api.LinkChange{Nodes: "*", Set: []string{"delay=5ms"}})
+			return err
+		}, false},
+		{"down", true, k.down, true},
 	}
 	for range 2 { // the first conditions wait for the machine to be measured
 		for _, op := range k.ops {
@@ -112,7 +110,7 @@ func (k *kills) prepare(ctx context.Context) (err error) {
 				return err
 			}
 			begin := time.Now()
-			if err := k.run(ctx, nil, op.args...); err != nil {
+			if err := op.do(ctx); err != nil {
 				return err
 			}
 			k.took[op.name] = time.Since(begin)
@@ -121,13 +119,24 @@ func (k *kills) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
+func (k *kills) up(ctx context.Context) error { return k.bring(ctx, 1, k.N) }
+
+// bring brings the platform up with vnodes first … last.
+func (k *kills) bring(ctx context.Context, first, last int) error {
+	return k.Client.Up(ctx, &api.UpRequest{File: "kills.yaml", Source: flat(killPlatform, first, last, "")}, func(*api.Event) error { return nil })
+}
+
+func (k *kills) down(ctx context.Context) error {
+	return k.Client.Down(ctx, killPlatform, func(*api.Event) error { return nil })
+}
+
 // begin makes what there must be before an operation.
 func (k *kills) begin(ctx context.Context, op killOp) error {
-	if op.before == nil {
-		_ = k.run(ctx, nil, "down", killPlatform) // there may be none
-		return nil
+	if op.there {
+		return k.up(ctx)
 	}
-	return k.run(ctx, nil, op.before...)
+	_ = k.down(ctx) // there may be none
+	return nil
 }
 
 // round is one kill. What is lost or doubled is counted; what does not work at
@@ -138,13 +147,11 @@ func (k *kills) round(ctx context.Context, i int) error {
 		return err
 	}
 	after := time.Duration(k.random.Float64() * float64(k.took[op.name]))
-	cmd := k.instance.command(ctx, op.args...)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
+	done := make(chan error, 1)
+	go func() { done <- op.do(ctx) }()
 	time.Sleep(after)
 	k.Coordinator().Kill()
-	failed := cmd.Wait() != nil
+	failed := <-done != nil
 	if failed {
 		k.hit++
 	}
@@ -154,9 +161,9 @@ func (k *kills) round(ctx context.Context, i int) error {
 	if err := k.AwaitPnodes(ctx, k.Pnodes); err != nil {
 		return err
 	}
-	again := k.run(ctx, nil, op.args...)
-	if again != nil && op.gone && !failed { // it was gone before the kill
-		again = nil
+	again := op.do(ctx)
+	if e := (*api.Error)(nil); op.gone && errors.As(again, &e) && e.Kind == program.KindNotFound {
+		again = nil // it was gone before the kill, whether or not that could be said
 	}
 	k.say("kills: %d of %d: %v into %s, under way: %v, then: %v", i+1, k.Runs, after.Round(time.Millisecond), op.name, failed, again)
 	if again != nil {
