@@ -118,7 +118,7 @@ func (l *lab) upAndCheck(ctx context.Context, o Options, file string, r *pnodesR
 }
 
 // check has as many random pairs ping each other as there are vnodes, so that
-// most are in one, and at least 2,000.
+// each is in one, and at least 2,000.
 func (l *lab) check(ctx context.Context, platform string, vnodes int) (*api.Check, error) {
 	var found *api.Check
 	err := l.Client.Check(ctx, platform, &api.CheckRequest{Pairs: max(2000, vnodes), Timeout: 5 * time.Second}, func(e *api.Event) error {
@@ -145,7 +145,7 @@ func pnodesRows(o Options, runs []pnodesRun) []Row {
 	return append(rows,
 		row("up", "s", "kernel floor", atMost("ratio", 1.4), func(r pnodesRun) sample { return sample{r.up, r.floor} }),
 		row("down", "s", "", Bar{}, func(r pnodesRun) sample { return sample{r.down, 0} }),
-		row("random pairs that answer", "pairs", "asked", atLeast("ratio", 1), func(r pnodesRun) sample { return sample{r.answered, r.asked} }),
+		row("random pairs that answer, each vnode in one", "pairs", "asked", atLeast("ratio", 1), func(r pnodesRun) sample { return sample{r.answered, r.asked} }),
 		row("ARP, broadcast and multicast frames on the underlay, inside of tunnels too", "frames", "", atMost("ours", 0),
 			func(r pnodesRun) sample { return sample{float64(r.frames.Sum()), 0} }),
 		row("frames on the underlay, in all", "frames", "", Bar{}, func(r pnodesRun) sample { return sample{float64(r.frames.All), 0} }),

@@ -87,11 +87,12 @@ func choosePairs(p *plan.Plan, count int, seed uint64) []pair {
 	}
 	const tries = 20 // for each pair: where few vnodes reach each other, fewer pairs are found
 	random := rand.New(rand.NewPCG(seed, 0))
-	for range count * tries {
+	order := random.Perm(n)
+	for i := range count * tries {
 		if len(out) == count {
 			break
 		}
-		from, to := random.IntN(n), random.IntN(n-1)
+		from, to := order[i%n], random.IntN(n-1) // with as many pairs as vnodes, each vnode is in one
 		if to >= from {
 			to++
 		}

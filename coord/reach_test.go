@@ -124,6 +124,13 @@ func TestChoosePairs(t *testing.T) {
 			t.Errorf("vnode %d pings itself", q.from)
 		}
 	}
+	from := map[int]bool{}
+	for _, q := range choosePairs(big, 1000, 1) {
+		from[q.from] = true
+	}
+	if len(from) != 1000 {
+		t.Errorf("of 1,000 vnodes, %d are in one of 1,000 pairs", len(from))
+	}
 	if got := len(choosePairs(big, 20, 1)); got != 20 {
 		t.Errorf("20 pairs asked, %d chosen", got)
 	}
