@@ -112,7 +112,7 @@ func (m *Machine) saveAll() {
 // finishUp ends the job under way, which is no down, and begins what waits.
 func (m *Machine) finishUp(p *platform, err error) {
 	j := p.job
-	p.job = nil
+	p.job, p.left = nil, append(p.left, j.later...)
 	if j.plan != nil {
 		m.do(Tidy{p.name})
 	}

@@ -21,6 +21,7 @@ type platform struct {
 	reports map[string]*program.Report
 	owed    map[string]bool // pnodes that were not heard to follow the plan
 	mend    map[string]bool // pnodes that are to be made to follow it
+	left    []string        // pnodes whose vnodes could not be made elsewhere, as the plan has them, and so were left
 	unfit   bool            // it is to be looked whether the plan suits the pnodes
 	stuck   bool            // it does not, and no other one could be made
 	job     *job            // under way
@@ -408,7 +409,7 @@ func (m *Machine) saved(p *platform, err error) {
 	if p.plan != nil {
 		j.links = p.plan.Links()
 	}
-	p.record, p.plan, p.where, p.mend = &r, j.plan, j.where, nil
+	p.record, p.plan, p.where, p.mend, p.left = &r, j.plan, j.where, nil, nil
 	owed := p.owed
 	p.owed = maps.Clone(r.Owed)
 	for _, name := range j.before.names { // who was lost before it said anything may carry something

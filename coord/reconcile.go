@@ -165,6 +165,12 @@ func (m *Machine) care(p *platform) {
 			return
 		}
 	}
+	if len(p.left) > 0 && !slices.ContainsFunc(p.where.names, func(name string) bool { return p.owed[name] }) {
+		for _, name := range p.left {
+			p.toMend(name)
+		}
+		p.left = nil
+	}
 	for name := range p.mend {
 		if m.there(name) {
 			p.queue = append(p.queue, &job{kind: jobMend})
@@ -201,7 +207,7 @@ func (m *Machine) rejoin(p *platform, n *pnode, returned bool) {
 		return // its turn comes
 	case j.kind == jobDown && !carries:
 		delete(j.pending, n.name)
-	case j.kind == jobDown, wanted && (j.pending[n.name] != nil || p.owed[n.name]), !wanted && carries:
+	case j.kind == jobDown, j.pending[n.name] != nil, wanted && p.owed[n.name], !wanted && carries:
 		j.forgive(n.name)
 		if j.kind == jobMend && !slices.Contains(j.mended, n.name) {
 			j.mended = append(j.mended, n.name)
