@@ -84,7 +84,14 @@ func (c *linkChaos) serve() {
 	}
 	c.await("the daemon is dead", func() bool { return len(c.pids("serve")) == 0 })
 	c.daemon = c.command(c.t.Context(), "serve")
-	if err := c.daemon.Start(); err != nil {
+	log, err := os.Create(c.dir + "/serve.log")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.daemon.Stderr = log
+	err = c.daemon.Start()
+	log.Close()
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.await("another one answers", func() bool {
@@ -96,7 +103,8 @@ func (c *linkChaos) serve() {
 func (c *linkChaos) await(what string, true func() bool) {
 	for end := time.Now().Add(10 * time.Second); !true(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			c.t.Fatalf("%s: it never comes true that %s", c.name, what)
+			said, _ := os.ReadFile(c.dir + "/serve.log")
+			c.t.Fatalf("%s: it never comes true that %s; the last daemon said:\n%s", c.name, what, said)
 		}
 	}
 }
