@@ -11,7 +11,7 @@ import (
 // Counters reads what became of the frames of a platform. With bridges, which
 // count nothing of that kind, there are none.
 func (p *Pnode) Counters(platform string) ([]program.Counter, error) {
-	if !netns.Pinned(p.spine(platform)) {
+	if !p.pinned(platform) {
 		return nil, nil
 	}
 	ns, err := netns.Open(p.spine(platform))

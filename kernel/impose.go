@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel/fabric"
-	"myriad/kernel/netns"
 	"myriad/program"
 )
 
@@ -165,14 +164,14 @@ func (p *Pnode) changing(ctx context.Context, platform string, fn func(*spine, *
 // lockExisting is lock for a platform that is up; it leaves nothing behind if
 // it is not.
 func (p *Pnode) lockExisting(ctx context.Context, platform string) (unlock func(), err error) {
-	if !netns.Pinned(p.spine(platform)) {
+	if !p.pinned(platform) {
 		return nil, notUp(platform)
 	}
 	unlock, err = p.lock(ctx, platform)
 	if err != nil {
 		return nil, err
 	}
-	if netns.Pinned(p.spine(platform)) {
+	if p.pinned(platform) {
 		return unlock, nil
 	}
 	if entries, err := os.ReadDir(p.dir(platform)); err == nil && len(entries) == 1 { // it went while we waited

@@ -175,7 +175,7 @@ func (k *linker) fabric(p *Pnode, platform string) (*fabric.Fabric, error) {
 
 // lookSpine opens a platform's spine if it has one, nil if not.
 func (p *Pnode) lookSpine(platform string) (*spine, error) {
-	if !netns.Pinned(p.spine(platform)) {
+	if !p.pinned(platform) {
 		return nil, nil
 	}
 	ns, err := netns.Open(p.spine(platform))

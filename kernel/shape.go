@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel/fabric"
-	"myriad/kernel/netns"
 	"myriad/program"
 )
 
@@ -26,7 +25,7 @@ func (p *Pnode) Shape(ctx context.Context, platform string, l *program.Links, at
 			return nil, &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: "change links of " + platform, Cause: err.Error()}
 		}
 	}
-	if !netns.Pinned(p.spine(platform)) {
+	if !p.pinned(platform) {
 		return nil, notUp(platform)
 	}
 	shaped, err := p.shape(ctx, platform, l, at)

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"maps"
+	"os"
 	"strconv"
 	"strings"
 
@@ -31,11 +32,43 @@ const firstTrunk = 16
 // less, never more.
 const trunkMTU = 65535
 
+// pinned tells whether a platform has a spine. One that is pinned in another
+// mount namespace is pinned here, too: an agent that was started by ip netns
+// exec, in a container or with mounts of its own leaves it there, and its racks
+// live on there. Without that, a second spine would be made beside it.
+func (p *Pnode) pinned(platform string) bool {
+	path := p.spine(platform)
+	if netns.Pinned(path) {
+		return true
+	}
+	if _, err := os.Lstat(path); err != nil || p.group == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if netns.Pinned(path) { // meanwhile
+		return true
+	}
+	pids, err := p.group.Child(platform).Procs()
+	if err != nil {
+		return false
+	}
+	for _, pid := range pids {
+		ns, err := netns.Open(fmt.Sprintf("/proc/%d/root%s", pid, path))
+		if err != nil {
+			continue // it has ended, or is elsewhere itself
+		}
+		defer unix.Close(ns)
+		return netns.Unpin(path) == nil && netns.Pin(ns, path) == nil
+	}
+	return false
+}
+
 // makeSpine opens a platform's spine, and makes it if there is none.
 func (p *Pnode) makeSpine(platform string) (s *spine, made bool, err error) {
 	path := p.spine(platform)
 	var ns int
-	if netns.Pinned(path) {
+	if p.pinned(platform) {
 		ns, err = netns.Open(path)
 	} else {
 		made = true
