@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"myriad/api"
 	"myriad/program"
 )
 
@@ -46,18 +46,19 @@ func claimRun(ctx context.Context, dir string, who Holder) (*claim, error) {
 			return nil, context.Cause(ctx)
 		}
 		holder.readSign(dir)
-		if holder.Pid > 0 && holder.Role == RoleAgent || answers(dir) || time.Since(begun) > patience {
+		if holder.Pid > 0 && holder.Role == RoleAgent || answers(ctx, dir) || time.Since(begun) > patience {
 			return nil, inUse(op, holder)
 		}
 	}
 }
 
-// answers says whether there is a daemon that can be asked.
-func answers(dir string) bool {
-	conn, err := net.Dial("unix", Socket(dir))
-	if err == nil {
-		conn.Close()
-	}
+// answers says whether there is a daemon that can be asked. That its socket
+// takes a connection says nothing: one that was killed does so until its last
+// file is closed.
+func answers(ctx context.Context, dir string) bool {
+	ctx, enough := context.WithTimeout(ctx, 2*time.Second)
+	defer enough()
+	_, err := api.NewClient(Socket(dir)).Version(ctx)
 	return err == nil
 }
 

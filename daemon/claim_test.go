@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -162,4 +163,33 @@ func TestJournalCannotBeWritten(t *testing.T) {
 	}
 	must(t, os.Remove(filepath.Join(m.run, "x")))
 	m.mustUp("x", 10)
+}
+
+// TestDyingDaemon: one that was killed holds its lock, and takes connections,
+// until the kernel has closed its last file. The next one waits for that.
+func TestDyingDaemon(t *testing.T) {
+	m := &machine{t: t, pnode: mem.New(mem.Options{}), run: t.TempDir(), state: t.TempDir()}
+	m.Client = api.NewClient(daemon.Socket(m.run))
+	lock, err := os.Create(filepath.Join(m.run, "daemon.pid"))
+	must(t, err)
+	must(t, unix.Flock(int(lock.Fd()), unix.LOCK_EX))
+	l, err := net.Listen("unix", daemon.Socket(m.run))
+	must(t, err)
+	came := make(chan struct{})
+	go func() {
+		conn, err := l.Accept()
+		close(came)
+		if err == nil {
+			defer conn.Close()
+		}
+		l.Close()
+		lock.Close()
+	}()
+	m.start()
+	m.expect()
+	select {
+	case <-came:
+	default:
+		t.Error("it has not asked whether the other one lives")
+	}
 }
