@@ -114,7 +114,8 @@ func (m *Machine) came(e *Came) {
 	case known && was == pnodeLost, known && was == pnodeLeft:
 		m.noteOf(n, "pnode-back", func(*platform) string { return fmt.Sprintf("pnode %s is back", n.name) })
 	}
-	if changed {
+	if !m.sites[n.site] { // the way there is to be known before a platform spans it
+		m.sites[n.site] = true
 		m.survey()
 	}
 	m.takeIn(n, was != pnodeUp || another, first)

@@ -27,8 +27,9 @@ type Machine struct {
 	strangers map[string]time.Time   // pnodes that are not known, and were asked who they are
 	drains    map[Asker]*drain
 	ways      map[sites]*survey
-	call      uint64 // the last one
-	epoch     uint64 // of the coordinator; 0: not known
+	sites     map[string]bool // that pnodes have been at
+	call      uint64          // the last one
+	epoch     uint64          // of the coordinator; 0: not known
 	ending    bool
 	deaf      bool // cut off from the bus
 	unsaved   bool // something about pnodes is to be remembered
@@ -45,7 +46,7 @@ type Machine struct {
 // version, and platforms of its identity; empty ones are any.
 func NewMachine(identity, version string) *Machine {
 	return &Machine{identity: identity, version: version, platforms: map[string]*platform{}, pnodes: map[string]*pnode{},
-		refused: map[string]*turnedAway{}, strangers: map[string]time.Time{}, drains: map[Asker]*drain{}, ways: map[sites]*survey{}}
+		refused: map[string]*turnedAway{}, strangers: map[string]time.Time{}, drains: map[Asker]*drain{}, ways: map[sites]*survey{}, sites: map[string]bool{}}
 }
 
 // Step takes one event, at a time, and says what is to be done about it, in

@@ -113,7 +113,7 @@ func (m *Machine) missingEverywhere(p *platform) bool {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(p.mayCarry(), func(pnode string) bool { return !m.there(pnode) })
 }
 
 // forget has a platform be remembered no more.
