@@ -13,6 +13,7 @@ import (
 // own address, and when that changes, tunnels of others find the new one.
 func TestLabReaddress(t *testing.T) {
 	kerneltest.RequireRoot(t)
+	t.Parallel()
 	b := newBed(t, testbed.Options{Pnodes: 3})
 	s := newStage(t, b, testbed.LabOptions{Agent: func(int) []string {
 		return []string{"--join", fmt.Sprintf("tls://%s:4222", b.Addr(testbed.Control))}
@@ -56,6 +57,7 @@ func TestLabReaddress(t *testing.T) {
 // back, is there no more.
 func TestLabReplaced(t *testing.T) {
 	kerneltest.RequireRoot(t)
+	t.Parallel()
 	b := newBed(t, testbed.Options{Pnodes: 3})
 	s := newStage(t, b, testbed.LabOptions{})
 	s.must("up", s.file("small.yaml", "platform: small\nvnetworks: {lan: 10.1.0.0/16}\nvnodes: [{nodes: \"peer[1-60]\", vifaces: [lan]}]\nplacement: {loss: replace}\n"))

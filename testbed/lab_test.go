@@ -227,6 +227,7 @@ placement:
 // that can befall it.
 func TestLab(t *testing.T) {
 	kerneltest.RequireRoot(t)
+	t.Parallel() // most of it is waiting
 	b := newBed(t, testbed.Options{Pnodes: 4})
 	s := newStage(t, b, testbed.LabOptions{Args: []string{"--vni-base", "6"}}) // what the identity gives could be the other's
 	watch, err := b.Watch()
@@ -400,7 +401,7 @@ func testRackKilled(s *stage) {
 	for _, pid := range racks {
 		must(s.T, syscall.Kill(pid, syscall.SIGKILL))
 	}
-	s.eventually(3*time.Second, func() string {
+	s.eventually(15*time.Second, func() string {
 		if p := s.platform("many"); p.State == "up" || p.Up > 160 {
 			return fmt.Sprintf("its racks are gone, and many is %s with %d vnodes up", p.State, p.Up)
 		}
