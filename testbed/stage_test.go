@@ -207,4 +207,3 @@ func (s *stage) pings(platform string, only ...string) {
 func (s *stage) ping(i int, platform string, from, to netip.Addr, more ...string) (string, error) {
 	return s.Inside(s.Context(), i, platform, from, append(append([]string{"ping", "-n", "-c1", "-W2"}, more...), to.String())...)
 }
-
