@@ -41,7 +41,7 @@ func Subscribe[T any](c *Conn, subject string, f func(v T, err error)) error {
 
 // patience is how long a Request whose context has no deadline waits for its
 // answer: the other side may have gone without a word.
-const patience = time.Minute
+const patience = 30 * time.Second
 
 // Request asks the one who handles subject, and waits for the answer. While
 // the connection is lost it waits for that, too, and asks then; where it is

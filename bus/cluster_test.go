@@ -242,6 +242,32 @@ func TestCluster(t *testing.T) {
 	}
 }
 
+// TestClusterOfTwo: where there are not three servers, records are kept once,
+// and that is said.
+func TestClusterOfTwo(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2)
+	c.ready(join(t, "first", bus.Remote{URL: c.url()}))
+	var log lines
+	conn, err := bus.Join(t.Context(), "a", bus.Remote{URL: c.url(0)}, log.logf)
+	must(t, err)
+	defer conn.Close()
+	for range 2 {
+		b, err := conn.Bucket(t.Context(), "records")
+		must(t, err)
+		must(t, b.Put(t.Context(), "x", []byte("1")))
+	}
+	if told := log.all(); len(told) != 1 || !strings.Contains(told[0], "not safe against its loss") {
+		t.Errorf("told %q", told)
+	}
+	strict, err := bus.Join(t.Context(), "b", bus.Remote{URL: c.url(0), Replicas: 3}, log.logf)
+	must(t, err)
+	defer strict.Close()
+	if _, err := strict.Bucket(t.Context(), "others"); bus.ProblemOf(err) == nil || bus.ProblemOf(err).Kind != program.KindUnavailable {
+		t.Errorf("three places are asked for, and there are two: %v", err)
+	}
+}
+
 // carry sends numbers through a stream to and fro until it breaks or stop
 // says so, and checks that what comes back is what was sent, in order. It
 // gives how many came.

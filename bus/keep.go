@@ -41,9 +41,9 @@ func (c *Conn) room(op string, size int) error {
 	return &program.Problem{Kind: program.KindExhausted, Rack: -1, Op: op, Cause: "the file system of " + c.dir + " is full", Remedy: "make room there"}
 }
 
-// try calls f, with a context for one attempt, until it succeeds, fails for what waiting does not mend, or the
-// time is over. f may so be called again after an attempt that did succeed,
-// but of which the answer was lost.
+// try calls f, with a context for one attempt, until it succeeds, fails for
+// what waiting does not mend, or the time is over. f may so be called again
+// after an attempt that did succeed, but of which the answer was lost.
 func (c *Conn) try(ctx context.Context, op string, f func(context.Context) error) error {
 	return c.tryEach(ctx, op, keepAttempt, f)
 }
@@ -57,6 +57,9 @@ func (c *Conn) tryEach(ctx context.Context, op string, length time.Duration, f f
 	end := time.Now().Add(patience)
 	if d, ok := ctx.Deadline(); ok && (c.dir == "" || d.Before(end)) {
 		end = d
+	}
+	if most := time.Now().Add(duplicates - length); end.After(most) {
+		end = most // later the servers would take it for another one
 	}
 	for wait := keepInterval; ; wait = min(2*wait, time.Second) {
 		attempt, cancel := context.WithTimeout(ctx, length)
@@ -102,6 +105,9 @@ const (
 // keep makes a stream of records as wanted, or as well as the servers can.
 // config gives its form for a number of copies.
 func (c *Conn) keep(ctx context.Context, op string, config func(copies int) jetstream.StreamConfig) (s jetstream.Stream, err error) {
+	if c.agent {
+		return nil, &program.Problem{Kind: program.KindPermission, Rack: -1, Op: op, Cause: "who joins by a token has no records"}
+	}
 	js, err := jetstream.New(c.nats, jetstream.WithDefaultTimeout(keepAttempt))
 	if err != nil {
 		return nil, c.kept(op, err)

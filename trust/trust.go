@@ -13,7 +13,9 @@
 // that this one has signed the server's, that both are in force by this
 // machine's clock, and that the server has the key. What is not: its name. A
 // key that got into other hands is in force until its certificate ends or a
-// new authority is made.
+// new authority is made. A relay has no certificate of the authority: it shows
+// one of its own, with a proof that it knows the secret. So whoever has the
+// token can also pose as a server to those who join.
 package trust
 
 import (
