@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -64,6 +65,10 @@ func (a *agent) keepLeader() error {
 		return nil
 	}
 	b, err := bus.Encode(a.leader.who)
+	if was, e := os.ReadFile(leaderPath(a.RunDir)); err == nil && e == nil && bytes.Equal(was, b) {
+		a.leader.kept = true // by the agent before: there may be no room to say it again
+		return nil
+	}
 	if err == nil {
 		err = os.MkdirAll(a.RunDir, 0o700)
 	}
@@ -185,19 +190,25 @@ func superseded(op string, epoch uint64, who claim) error {
 		Remedy: "end the one that leads no more"}
 }
 
-// allow says whether a request that changes a platform may be carried out: it
-// comes from the one who leads, and no later one has overtaken it. A
-// coordinator that has just begun may ask before its welcome arrives.
+// allow says whether a request that makes or changes something may be carried
+// out: heed does, and who asks is journalled.
 func (a *agent) allow(ctx context.Context, op, platform string, o bus.Order) error {
+	if err := a.heed(ctx, op, platform, o); err != nil {
+		return err
+	}
+	return a.keepLeader()
+}
+
+// heed says whether a request comes from the one who leads, and no later one
+// has overtaken it. A coordinator that has just begun may ask before its
+// welcome arrives.
+func (a *agent) heed(ctx context.Context, op, platform string, o bus.Order) error {
 	if !program.ValidPlatformName(platform) {
 		return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: op, Cause: "no name of a platform"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinPatience)
 	defer cancel()
 	if err := a.leader.await(ctx, op, o.Epoch); err != nil {
-		return err
-	}
-	if err := a.keepLeader(); err != nil {
 		return err
 	}
 	a.mu.Lock()

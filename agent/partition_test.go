@@ -146,10 +146,16 @@ func TestDiskFull(t *testing.T) {
 	f.announce(t)
 	_, err = f.applyIn(t, bus.Order{Epoch: 2, Serial: 1}, sample("x", 3))
 	full("a new epoch", err)
+	// What there is can be taken away, which makes room.
+	stream, err := bus.Open(t.Context(), f.Conn, bus.SubjectOf(pnode, "remove"), bus.Platform{Name: "x", Order: bus.Order{Epoch: 2, Serial: 2}})
+	must(t, err)
+	if last, err := f.site().last(stream); err != nil || last.Err != nil || kernel.String() == before {
+		t.Errorf("removal on a full disk: %v, %v, %s", err, last.Err, kernel)
+	}
 
 	must(t, os.Remove(filler))
 	for i, want := range []*program.Program{sample("x", 900), sample("y", 900)} {
-		if last, err := f.applyIn(t, bus.Order{Epoch: 2, Serial: uint64(i + 2)}, want); err != nil || last.Report.Up() != 900 {
+		if last, err := f.applyIn(t, bus.Order{Epoch: 2, Serial: uint64(i + 3)}, want); err != nil || last.Report.Up() != 900 {
 			t.Errorf("with room: %v", err)
 		}
 	}

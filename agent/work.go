@@ -144,10 +144,11 @@ func tell(s *bus.Stream, count *atomic.Int64, done <-chan struct{}) {
 }
 
 // remove takes a platform away. It goes on when the one who asked has left:
-// half a removal serves nobody.
+// half a removal serves nobody. Nothing needs room to be journalled for it: it is
+// what makes room on a full disk.
 func (a *agent) remove(ctx context.Context, q bus.Platform, s *bus.Stream) error {
 	op := fmt.Sprintf("remove %q", q.Name)
-	if err := a.allow(ctx, op, q.Name, q.Order); err != nil {
+	if err := a.heed(ctx, op, q.Name, q.Order); err != nil {
 		return err
 	}
 	h, err := a.occupy(ctx, q.Name)
@@ -155,7 +156,7 @@ func (a *agent) remove(ctx context.Context, q bus.Platform, s *bus.Stream) error
 		return err
 	}
 	defer h.vacate()
-	if err := a.allow(ctx, op, q.Name, q.Order); err != nil { // while it waited
+	if err := a.heed(ctx, op, q.Name, q.Order); err != nil { // while it waited
 		return err
 	}
 	a.unwatch(h)
