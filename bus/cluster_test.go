@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,13 +22,16 @@ import (
 	"myriad/program"
 )
 
+// built is where natsServer has put something; empty: it was not needed.
+var built string
+
 // natsServer builds the server that people run beside Myriad.
 var natsServer = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "bus-nats-server-")
-	if err != nil {
+	var err error
+	if built, err = os.MkdirTemp("", "bus-nats-server-"); err != nil {
 		return "", err
 	}
-	binary := filepath.Join(dir, "nats-server")
+	binary := filepath.Join(built, "nats-server")
 	out, err := exec.Command("go", "build", "-o", binary, "github.com/nats-io/nats-server/v2").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
@@ -37,8 +41,8 @@ var natsServer = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if binary, err := natsServer(); err == nil && strings.Contains(binary, "bus-nats-server-") {
-		_ = os.RemoveAll(filepath.Dir(binary))
+	if built != "" {
+		_ = os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
@@ -88,6 +92,7 @@ func (c *cluster) start(i int) {
 	binary, err := natsServer()
 	must(c.t, err)
 	c.nodes[i] = exec.Command(binary, "-c", c.conf(i), "-l", filepath.Join(c.dir, fmt.Sprintf("n%d.log", i)))
+	c.nodes[i].SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // with the test, however that ends
 	must(c.t, c.nodes[i].Start())
 }
 
