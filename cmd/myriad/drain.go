@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,9 +16,9 @@ const drainLong = `Move the vnodes of a pnode to others, and place none there fr
 with the next up and after a restart. Vnodes that move are made anew elsewhere,
 with the same names, addresses and conditions: what ran in them ends.
 
-Others must have room for them; where they have not, nothing is moved and the
-pnode is not drained. Ctrl-C stops moving; the pnode stays drained, and drain,
-given again, goes on.
+Others must have room for them; where they have not, drain says so and nothing is
+moved. Ctrl-C stops moving. Either way none is placed there any more: drain, given
+again, goes on, and --undo takes it back.
 
 --undo lets vnodes be placed there again. None moves by that alone: those that
 are somewhere stay there.`
@@ -73,7 +74,9 @@ func (a *app) drainOne(ctx context.Context, name string, undo bool) error {
 			"interrupted: pnode %s is drained in part", name)
 	case err != nil:
 		e := *describe(a.reach(err))
-		e.Message = fmt.Sprintf("drain pnode %s: %s", name, e.Message)
+		if op := fmt.Sprintf("drain pnode %s: ", name); !strings.HasPrefix(e.Message, op) {
+			e.Message = op + e.Message
+		}
 		return &e
 	case a.json():
 		return nil
