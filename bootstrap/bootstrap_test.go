@@ -44,6 +44,10 @@ func TestMain(m *testing.M) {
 // pretend notes a call in the machine's state directory, where DefaultDir is.
 func pretend(args []string) int {
 	dir := args[slices.Index(args, "--state-dir")+1]
+	if _, err := os.Stat(filepath.Join(dir, "daemon")); err == nil {
+		fmt.Fprintln(os.Stderr, "a daemon runs here")
+		return 1
+	}
 	f, err := os.OpenFile(filepath.Join(dir, "calls"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 1
@@ -210,7 +214,7 @@ func TestUpAndUndo(t *testing.T) {
 	o := m.options()
 	o.Site, o.Args = "paris", []string{"--address", "10.0.0.1"}
 	m.all(m.run(o), StateUp)
-	want := fmt.Sprintf("down --all --state-dir %[1]s --run-dir /run/myriad\nagent --join tls://coordinator:4222 --token-file %[1]s/token --state-dir %[1]s --run-dir /run/myriad --name %[2]s --site paris --address 10.0.0.1 --background\n",
+	want := fmt.Sprintf("agent --stop --state-dir %[1]s --run-dir /run/myriad\ndown --all --state-dir %[1]s --run-dir /run/myriad\nagent --join tls://coordinator:4222 --token-file %[1]s/token --state-dir %[1]s --run-dir /run/myriad --name %[2]s --site paris --address 10.0.0.1 --background\n",
 		DefaultDir, m.names[1])
 	if got := m.calls(1); got != want {
 		t.Errorf("it was told\n%swant\n%s", got, want)
@@ -230,25 +234,51 @@ func TestUpAndUndo(t *testing.T) {
 		t.Error("the same binary was copied again")
 	}
 	o.Undo = true
+	m.calls(1)
 	m.all(m.run(o), StateRemoved)
+	m.calls(0)
+	m.calls(1)
+	m.sh(0, "rmdir "+DefaultDir)
+	m.sh(1, "rmdir "+DefaultDir)
 	m.all(m.run(o), StateRemoved) // also where there is nothing
 	if got := m.sh(0, "ls /var/lib"); got != "" {
 		t.Errorf("left behind: %s", got)
 	}
 }
 
-// A directory that was there before stays, with what others have in it.
-func TestUndoLeavesWhatWasThere(t *testing.T) {
-	m := startMachines(t, 1)
-	m.sh(0, "mkdir "+DefaultDir+" && touch "+DefaultDir+"/mine")
+// A directory that was there before stays, with what others have in it; and so
+// does what others put there afterwards.
+func TestUndoLeavesWhatOthersHave(t *testing.T) {
+	m := startMachines(t, 2)
+	m.sh(0, "mkdir -p "+DefaultDir+"/bin && cd "+DefaultDir+" && touch mine machine bin/other")
 	o := m.options()
 	m.all(m.run(o), StateUp)
 	m.calls(0)
+	m.calls(1)
+	m.sh(0, "cd "+DefaultDir+" && touch lock calibration.json agent.log")
+	m.sh(1, "cd "+DefaultDir+" && mkdir trust && touch trust/ca lock machine calibration.json agent.log")
 	o.Undo = true
 	m.all(m.run(o), StateRemoved)
 	m.calls(0)
-	if got := m.sh(0, "ls "+DefaultDir); got != "mine\n" {
-		t.Errorf("left: %s", got)
+	m.calls(1)
+	for i, want := range []string{".\n./bin\n./bin/other\n./machine\n./mine\n", ".\n./trust\n./trust/ca\n"} {
+		if got := m.sh(i, "cd "+DefaultDir+" && find . | sort"); got != want {
+			t.Errorf("machine %d has\n%swant\n%s", i, got, want)
+		}
+	}
+}
+
+// A machine where a daemon runs, which may have vnodes everywhere, is left
+// alone: it is as it was.
+func TestDaemonRunsThere(t *testing.T) {
+	m := startMachines(t, 1)
+	m.sh(0, "mkdir "+DefaultDir+" && touch "+DefaultDir+"/daemon")
+	e := m.run(m.options())[0]
+	if e.State != StateFailed || e.Err == nil || !strings.Contains(e.Err.Cause, "a daemon runs here") {
+		t.Errorf("%+v", e)
+	}
+	if got := m.sh(0, "ls "+DefaultDir); got != "daemon\n" {
+		t.Errorf("it has now %s", got)
 	}
 }
 

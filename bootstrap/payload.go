@@ -14,7 +14,7 @@ import (
 )
 
 // payload is what is put onto each machine: in Dir, bin/myriad, token, agent.log
-// and what the agent keeps, and list, which says whether Dir was there before.
+// and what the agent keeps, and list, which says what was there before.
 // With systemd there is a unit besides, under /run, which does not outlive the
 // machine's next start any more than the vnodes do.
 type payload struct {
@@ -89,12 +89,31 @@ func (p *payload) script(text string) string {
 	return "set -eu; umask 077; D=" + quote(p.Dir) + "; R=" + quote(p.RunDir) + "; U=/run/systemd/system/" + unitName + "; " + text
 }
 
-// begin makes the directory, and notes whether it was there.
-const begin = `if [ ! -e "$D/list" ]; then if [ -d "$D" ]; then had=yes; else had=no; fi; mkdir -p "$D/bin"; echo "$had" >"$D/list"; fi; mkdir -p "$D/bin"; `
+// begin makes the directory, and notes whether it was there, and which of the
+// files that are put there were.
+const begin = `if [ ! -e "$D/list" ]; then had=no; if [ -d "$D" ]; then had=yes; fi; mkdir -p "$D"; ` +
+	`{ echo "$had"; for f in ` + ours + `; do if [ -e "$D/$f" ]; then echo "$f"; fi; done; } >"$D/list.new"; mv "$D/list.new" "$D/list"; fi; mkdir -p "$D/bin"; `
+
+// ours are the files that are put into the directory, and those that an agent
+// makes there: what came to be there otherwise is not taken away.
+const ours = `bin/myriad bin token agent.log machine lock calibration.json`
+
+// clear takes files away that were not there before, and directories that are
+// empty then. A binary that is half there is there by no other name.
+const clear = `rm -f "$D/bin/myriad.new" "$D/token.new" "$D/list.new"; ` +
+	`for f in ` + ours + `; do if ! grep -qxF "$f" "$D/list"; then if [ -d "$D/$f" ]; then rmdir "$D/$f" 2>/dev/null || true; else rm -f "$D/$f"; fi; fi; done; ` +
+	`had=$(head -n 1 "$D/list"); rm -f "$D/list"; if [ "$had" = no ]; then rmdir "$D" 2>/dev/null || true; fi; `
 
 // stop ends the agent of before, if there is one.
 const stop = `if [ -d /run/systemd/system ] && [ -e "$U" ]; then systemctl stop ` + unitName + ` || true; fi; ` +
 	`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" agent --stop --state-dir "$D" --run-dir "$R"; fi; `
+
+// upload puts the binary there, from standard input. First it is to end an
+// agent of other files; where it cannot, as a daemon runs there, and may have
+// vnodes everywhere, nothing is left.
+const upload = `gzip -dc >"$D/bin/myriad.new"; chmod 755 "$D/bin/myriad.new"; ` +
+	`if ! "$D/bin/myriad.new" agent --stop --state-dir "$D" --run-dir "$R"; then rm -f "$D/bin/myriad.new"; if [ ! -e "$D/bin/myriad" ]; then ` + clear + `fi; exit 1; fi; ` +
+	`mv "$D/bin/myriad.new" "$D/bin/myriad"`
 
 // install puts the files there, and takes away what an earlier run left.
 func (p *payload) install(c *client, say func(string), same bool) error {
@@ -104,8 +123,7 @@ func (p *payload) install(c *client, say func(string), same bool) error {
 	}
 	if !same {
 		say("copying the binary")
-		upload := p.script(`gzip -dc >"$D/bin/myriad.new"; chmod 755 "$D/bin/myriad.new"; mv "$D/bin/myriad.new" "$D/bin/myriad"`)
-		if _, err := c.run(c.asRoot(upload), bytes.NewReader(p.binary)); err != nil {
+		if _, err := c.run(c.asRoot(p.script(upload)), bytes.NewReader(p.binary)); err != nil {
 			return fmt.Errorf("copy the binary: %w", err)
 		}
 	}
@@ -174,8 +192,7 @@ func (p *payload) undo(c *client) error {
 	_, err := c.run(c.asRoot(p.script(`if [ -e "$D/list" ]; then `+stop+
 		`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" down --all --state-dir "$D" --run-dir "$R" >/dev/null; fi; `+
 		`if [ -e "$U" ]; then rm -f "$U"; systemctl daemon-reload; systemctl reset-failed `+unitName+` 2>/dev/null || true; fi; `+
-		`if [ "$(cat "$D/list")" = no ]; then rm -rf "$D"; `+
-		`else rm -rf "$D/bin" "$D/token" "$D/agent.log" "$D/machine" "$D/list"; fi; fi`)), nil)
+		clear+`fi`)), nil)
 	return sudoless(c, err)
 }
 
