@@ -174,5 +174,5 @@ func (h *handBridge) close() error {
 		errs = append(errs, unix.Close(ns))
 	}
 	h.namespaces = nil
-	return errors.Join(errs...)
+	return errors.Join(append(errs, netns.WaitCleanup(context.Background()))...) // then their ports are gone, too
 }

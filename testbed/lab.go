@@ -298,22 +298,20 @@ func (l *Lab) Close() error {
 			p.Kill()
 		}
 	}
-	errs := make([]error, l.Bed.Options.Pnodes)
+	errs := make([]error, l.Bed.Options.Pnodes+1)
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, 4)
-	for i := range errs {
+	for k := range errs {
+		i := k - 1 // Control, too: a command may have started a daemon there
 		if _, err := os.Stat(l.RunDir(i)); err != nil {
 			continue // it never came to that
 		}
 		wait.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
-			errs[i] = l.Myriad(ctx, i, nil, "down", "--all")
+			errs[k] = errors.Join(l.Myriad(ctx, i, nil, "down", "--all"), l.KillAll(i))
 		})
 	}
 	wait.Wait()
-	for i := range errs {
-		errs[i] = errors.Join(errs[i], l.KillAll(i))
-	}
 	return errors.Join(errs...)
 }
