@@ -374,6 +374,79 @@ func TestHelperFails(t *testing.T) {
 	}
 }
 
+// A helper is believed of what it was told to do, and no key of a machine that
+// is not among those, or has one, comes into the known hosts by it.
+func TestHostileHelper(t *testing.T) {
+	known, other := publicKey(t), publicKey(t)
+	file := filepath.Join(t.TempDir(), "known")
+	must(t, os.WriteFile(file, []byte("old "+known+"\n"), 0o600))
+	keys := &keys{files: []string{file}}
+	must(t, keys.openKnown(SSH{}))
+	hosts := []string{"new", "old"}
+	hear := func(accept bool, line string) (Event, error) {
+		tr := &tree{Options: Options{Hosts: hosts, AcceptNew: accept}, keys: keys, ended: map[string]Event{}}
+		err := tr.hear(&client{name: "helper"}, strings.NewReader(line), hosts)
+		return tr.ended["new"], err
+	}
+	for _, line := range []string{
+		`{"host":"new","state":"failed"}`, `{"host":"new","state":"removed"}`, `{"host":"new"}`, `nonsense`,
+	} {
+		if e, err := hear(true, line); err == nil {
+			t.Errorf("%s is believed: %+v", line, e)
+		}
+	}
+	up := func(host, key string) string { return fmt.Sprintf(`{"host":%q,"state":"up","key":%q}`, host, key) }
+	for _, c := range []struct {
+		accept bool
+		key    string
+		taken  bool
+	}{
+		{true, "new " + other, true},
+		{false, "new " + other, false},
+		{true, "bank " + other, false},
+		{true, "new,bank " + other, false},
+		{true, "* " + other, false},
+		{true, "@cert-authority new " + other, false},
+		{true, "new " + other + "\nbank " + other, false},
+		{true, "new " + other + " comment", false},
+		{true, "nonsense", false},
+	} {
+		e, err := hear(c.accept, up("new", c.key))
+		if err != nil || e.State != StateUp || (e.Key != "") != c.taken {
+			t.Errorf("key %q, accept %v: %v, %+v", c.key, c.accept, err, e)
+		}
+	}
+	tr := &tree{Options: Options{AcceptNew: true}, keys: keys, ended: map[string]Event{}}
+	must(t, tr.hear(&client{}, strings.NewReader(up("old", "old "+other)+"\n"+up("elsewhere", "elsewhere "+other)), hosts))
+	if e := tr.ended["old"]; e.State != StateUp || e.Key != "" || len(tr.ended) != 1 {
+		t.Errorf("it said of machines %+v", tr.ended)
+	}
+}
+
+// Of a machine's keys, those that are known are asked for.
+func TestAlgorithms(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "known")
+	key := publicKey(t)
+	must(t, os.WriteFile(file, []byte("\none "+key+"\n@cert-authority two "+key+"\n"), 0o600))
+	keys := &keys{files: []string{file}}
+	must(t, keys.openKnown(SSH{}))
+	for host, want := range map[string][]string{"one:22": {ssh.KeyAlgoED25519}, "two:22": nil, "three:22": nil} {
+		if got := keys.algorithms(host); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", host, got, want)
+		}
+	}
+}
+
+// publicKey makes a key of a machine, as known_hosts has it.
+func publicKey(t *testing.T) string {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	key, err := ssh.NewPublicKey(public)
+	must(t, err)
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+}
+
 func TestInterrupted(t *testing.T) {
 	m := startMachines(t, 1)
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -2,13 +2,20 @@ package bootstrap
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"strings"
+	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"myriad/program"
 )
@@ -37,6 +44,13 @@ const RelayCommand = "--relay"
 const (
 	mostOrder = 64 << 20
 	maxLine   = 1 << 20
+)
+
+// How it is found out that a helper's machine has died: it does not answer
+// within attention what it is asked every attend.
+const (
+	attend    = 10 * time.Second
+	attention = 20 * time.Second
 )
 
 // delegate has a machine work on others. It returns those that it did not
@@ -70,7 +84,10 @@ func (t *tree) relay(ctx context.Context, c *client, hosts []string) error {
 		return err
 	}
 	defer s.Close()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	defer context.AfterFunc(ctx, func() { s.Close() })()
+	go c.attend(ctx)
 	if err := agent.ForwardToAgent(c.Client, t.keys.agent); err != nil {
 		return err
 	}
@@ -90,6 +107,8 @@ func (t *tree) relay(ctx context.Context, c *client, hosts []string) error {
 	if err != nil {
 		return err
 	}
+	var errs bytes.Buffer
+	s.Stderr = &limited{w: &errs, room: mostWords}
 	command := quote(t.Dir+"/bin/myriad") + " bootstrap " + RelayCommand
 	if !c.root {
 		command = "sudo -n --preserve-env=SSH_AUTH_SOCK " + command
@@ -101,7 +120,34 @@ func (t *tree) relay(ctx context.Context, c *client, hosts []string) error {
 	if err = errors.Join(err, in.Close()); err != nil {
 		return err
 	}
-	return t.hear(c, out, hosts)
+	if err := t.hear(c, out, hosts); err != nil {
+		return err
+	}
+	var exit *ssh.ExitError
+	if err = s.Wait(); errors.As(err, &exit) {
+		err = errors.New(cmp.Or(strings.TrimSpace(errs.String()), exit.Error()))
+	}
+	return err
+}
+
+// attend closes the connection when the machine does not answer any more: what
+// is waited for there would be waited for very long. It ends with ctx.
+func (c *client) attend(ctx context.Context) {
+	tick := time.NewTicker(attend)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		dead := time.AfterFunc(attention, func() { c.Client.Close() })
+		_, _, err := c.SendRequest("keepalive@openssh.com", true, nil) // refused or not: it answers
+		dead.Stop()
+		if err != nil {
+			return
+		}
+	}
 }
 
 // hear passes on the events of a helper. It is believed of the machines that
@@ -121,12 +167,48 @@ func (t *tree) hear(c *client, out io.Reader, hosts []string) error {
 		if !its[e.Host] {
 			continue
 		}
+		if err := t.sound(&e); err != nil {
+			return err
+		}
 		if e.Via == "" {
 			e.Via = c.name
 		}
 		t.tell(e)
 	}
 	return lines.Err()
+}
+
+// sound checks an event of a helper: it says what it may, and of a machine's
+// key only where that was asked for and is that machine's.
+func (t *tree) sound(e *Event) error {
+	if e.Key != "" && !t.isNew(e) {
+		e.Key = ""
+	}
+	if e.State == StateWorking || e.State == StateUp || e.State == StateFailed && e.Err != nil {
+		return nil
+	}
+	return fmt.Errorf("it says that %s is %q, and nothing more", e.Host, clip(string(e.State)))
+}
+
+// isNew tells whether the key of an event is one that may be added to the known
+// hosts: one line, with that machine's name and no other, of which no key is
+// known.
+func (t *tree) isNew(e *Event) bool {
+	marker, names, key, _, rest, err := ssh.ParseKnownHosts([]byte(e.Key))
+	if !t.AcceptNew || err != nil || marker != "" || len(names) != 1 || len(rest) > 0 {
+		return false
+	}
+	a, err := parseAddress(e.Host)
+	if err != nil {
+		return false
+	}
+	at := t.keys.at(&a)
+	if e.Key != knownhosts.Line([]string{at}, key) {
+		return false
+	}
+	var unknown *knownhosts.KeyError
+	err = t.keys.known(at, &net.TCPAddr{}, key)
+	return errors.As(err, &unknown) && len(unknown.Want) == 0
 }
 
 func clip(s string) string {

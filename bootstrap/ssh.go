@@ -189,6 +189,53 @@ func (k *keys) setting(host, key string) string {
 	return v
 }
 
+// at completes an address by what the configuration says, and gives it as
+// host:port.
+func (k *keys) at(a *address) string {
+	name := a.host
+	if a.port == 0 {
+		a.port = 22
+		if n, err := strconv.Atoi(k.setting(name, "Port")); err == nil && n > 0 {
+			a.port = n
+		}
+	}
+	if h := k.setting(name, "HostName"); h != "" {
+		a.host = strings.ReplaceAll(h, "%h", name)
+	}
+	return net.JoinHostPort(a.host, strconv.Itoa(a.port))
+}
+
+// algorithms gives those of the keys that are known of a machine, as ssh does:
+// by its other keys, which are as good, it would be a stranger. Nil is any: none
+// is known, or an authority that certifies keys.
+func (k *keys) algorithms(to string) []string {
+	var known *knownhosts.KeyError
+	if !errors.As(k.known(to, &net.TCPAddr{}, noKey{}), &known) {
+		return nil
+	}
+	lines := bytes.Split(k.text, []byte{'\n'})
+	var out []string
+	for _, w := range known.Want {
+		if w.Line >= 1 && w.Line <= len(lines) && bytes.HasPrefix(bytes.TrimSpace(lines[w.Line-1]), []byte("@cert-authority")) {
+			return nil
+		}
+		switch kind := w.Key.Type(); kind {
+		case ssh.KeyAlgoRSA:
+			out = append(out, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSA)
+		default:
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
+// noKey is no machine's key.
+type noKey struct{}
+
+func (noKey) Type() string                        { return "none" }
+func (noKey) Marshal() []byte                     { return []byte("none") }
+func (noKey) Verify([]byte, *ssh.Signature) error { return errUnknownKey }
+
 // client is a connection to a machine.
 type client struct {
 	*ssh.Client
@@ -231,22 +278,14 @@ const mostJumps = 4
 // reach connects to a machine, by way of others if the configuration says so.
 func (t *tree) reach(ctx context.Context, a address, jumps int) (*client, error) {
 	name, given := a.host, a.port
-	if a.port == 0 {
-		a.port = 22
-		if n, err := strconv.Atoi(t.keys.setting(name, "Port")); err == nil && n > 0 {
-			a.port = n
-		}
-	}
 	for _, user := range []string{t.User, t.keys.setting(name, "User"), "root"} {
 		if a.user == "" {
 			a.user = user
 		}
 	}
-	if h := t.keys.setting(name, "HostName"); h != "" {
-		a.host = strings.ReplaceAll(h, "%h", name)
-	}
+	to := t.keys.at(&a)
 	c := &client{host: a, name: address{host: name, port: given}.name()}
-	conn, err := t.connect(ctx, name, c, jumps)
+	conn, err := t.connect(ctx, name, to, c, jumps)
 	if err != nil {
 		return nil, unavailable(name, err.Error(), "is it up, and does its SSH server answer there?")
 	}
@@ -254,8 +293,7 @@ func (t *tree) reach(ctx context.Context, a address, jumps int) (*client, error)
 	_ = conn.SetDeadline(deadline)
 	config := &ssh.ClientConfig{User: a.user, Timeout: dialTimeout,
 		Auth:            []ssh.AuthMethod{ssh.PublicKeysCallback(t.keys.agent.Signers)},
-		HostKeyCallback: t.check(c)}
-	to := net.JoinHostPort(a.host, strconv.Itoa(a.port))
+		HostKeyCallback: t.check(c), HostKeyAlgorithms: t.keys.algorithms(to)}
 	inner, channels, requests, err := ssh.NewClientConn(conn, to, config)
 	if err != nil {
 		conn.Close()
@@ -267,8 +305,7 @@ func (t *tree) reach(ctx context.Context, a address, jumps int) (*client, error)
 }
 
 // connect opens what SSH runs over.
-func (t *tree) connect(ctx context.Context, name string, c *client, jumps int) (net.Conn, error) {
-	to := net.JoinHostPort(c.host.host, strconv.Itoa(c.host.port))
+func (t *tree) connect(ctx context.Context, name, to string, c *client, jumps int) (net.Conn, error) {
 	jump := t.keys.setting(name, "ProxyJump")
 	if jump == "" || jump == "none" {
 		d := net.Dialer{Timeout: dialTimeout}
@@ -326,6 +363,9 @@ func refused(name, user string, err error) error {
 	return p
 }
 
+// mostWords bounds what is heard of a command, in bytes.
+const mostWords = 4096
+
 // run runs a command on the machine, with input, and gives its output.
 func (c *client) run(command string, stdin io.Reader) (string, error) {
 	s, err := c.NewSession()
@@ -334,7 +374,7 @@ func (c *client) run(command string, stdin io.Reader) (string, error) {
 	}
 	defer s.Close()
 	var out, errs bytes.Buffer
-	s.Stdin, s.Stdout, s.Stderr = stdin, &out, &limited{w: &errs, room: 4096}
+	s.Stdin, s.Stdout, s.Stderr = stdin, &limited{w: &out, room: mostWords}, &limited{w: &errs, room: mostWords}
 	err = s.Run(command)
 	var exit *ssh.ExitError
 	if errors.As(err, &exit) {
