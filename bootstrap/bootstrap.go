@@ -16,7 +16,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -122,6 +124,11 @@ func (o *Options) validate() error {
 	}
 	if len(o.Hosts) == 0 {
 		bad("no machines are named", "name some by --hosts")
+	}
+	for _, dir := range []string{o.Dir, o.RunDir} {
+		if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || dir == "/" || strings.ContainsAny(dir, "\"%$\\\n") {
+			bad(fmt.Sprintf("%q is no directory for this", dir), "give an absolute path, such as "+DefaultDir)
+		}
 	}
 	seen := map[string]bool{}
 	for _, h := range o.Hosts {

@@ -374,6 +374,15 @@ func TestHelperFails(t *testing.T) {
 	}
 }
 
+// What is removed as root is not what a slip of the hand says.
+func TestDirectories(t *testing.T) {
+	for _, dir := range []string{"/", "relative", "/a/../b", "/a/", "/a\nb", "/a%b"} {
+		if _, err := Run(t.Context(), Options{Hosts: []string{"a"}, Undo: true, Dir: dir}); err == nil || !strings.Contains(err.Error(), "no directory") {
+			t.Errorf("%q: %v", dir, err)
+		}
+	}
+}
+
 // A helper is believed of what it was told to do, and no key of a machine that
 // is not among those, or has one, comes into the known hosts by it.
 func TestHostileHelper(t *testing.T) {
