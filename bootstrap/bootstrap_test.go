@@ -215,7 +215,7 @@ func TestUpAndUndo(t *testing.T) {
 	o.Site, o.Args = "paris", []string{"--address", "10.0.0.1"}
 	m.all(m.run(o), StateUp)
 	want := fmt.Sprintf("agent --stop --state-dir %[1]s --run-dir /run/myriad\ndown --all --state-dir %[1]s --run-dir /run/myriad\nagent --join tls://coordinator:4222 --token-file %[1]s/token --state-dir %[1]s --run-dir /run/myriad --name %[2]s --site paris --address 10.0.0.1 --background\n",
-		DefaultDir, m.names[1])
+		DefaultDir, strings.Replace(m.names[1], ":", "-", 1))
 	if got := m.calls(1); got != want {
 		t.Errorf("it was told\n%swant\n%s", got, want)
 	}

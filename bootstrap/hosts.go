@@ -119,10 +119,22 @@ type address struct {
 	port       int
 }
 
-// name is what the machine is called as a pnode.
+// name is what the machine is called here.
 func (a address) name() string {
 	if a.port != 0 {
 		return fmt.Sprintf("%s:%d", a.host, a.port)
+	}
+	return a.host
+}
+
+// pnode is what the machine is called as a pnode; empty: what it calls itself.
+// Ports and addresses of IPv6 are in no name of a host.
+func (a address) pnode() string {
+	switch {
+	case strings.Contains(a.host, ":"):
+		return ""
+	case a.port != 0:
+		return fmt.Sprintf("%s-%d", a.host, a.port)
 	}
 	return a.host
 }

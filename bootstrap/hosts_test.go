@@ -60,6 +60,17 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+// A pnode has a name that an agent takes.
+func TestPnodeNames(t *testing.T) {
+	for text, want := range map[string]string{"root@gpu3": "gpu3", "gpu3:2222": "gpu3-2222", "192.0.2.1": "192.0.2.1", "[2001:db8::1]:22": "", "2001:db8::1": ""} {
+		a, err := parseAddress(text)
+		must(t, err)
+		if got := a.pnode(); got != want {
+			t.Errorf("%s is called %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestAllProblemsAtOnce(t *testing.T) {
 	_, err := Run(t.Context(), Options{Hosts: []string{"a", "b b", "a"}})
 	for _, want := range []string{"b b", "named twice", "where agents join"} {

@@ -139,7 +139,10 @@ func (p *payload) install(c *client, say func(string), same bool) error {
 
 // arguments are those of the agent on a machine.
 func (p *payload) arguments(c *client) []string {
-	args := []string{"agent", "--join", p.Join, "--token-file", p.Dir + "/token", "--state-dir", p.Dir, "--run-dir", p.RunDir, "--name", c.name}
+	args := []string{"agent", "--join", p.Join, "--token-file", p.Dir + "/token", "--state-dir", p.Dir, "--run-dir", p.RunDir}
+	if c.pnode != "" {
+		args = append(args, "--name", c.pnode)
+	}
 	if p.Site != "" {
 		args = append(args, "--site", p.Site)
 	}

@@ -240,7 +240,8 @@ func (noKey) Verify([]byte, *ssh.Signature) error { return errUnknownKey }
 type client struct {
 	*ssh.Client
 	host     address
-	name     string // as it was given, without user: what its pnode is called
+	name     string // as it was given, without user
+	pnode    string // what its pnode is to be called; empty: what it calls itself
 	root     bool   // whether we are root there
 	accepted string // line for known_hosts of a key that was not known
 	jump     *client
@@ -277,14 +278,14 @@ const mostJumps = 4
 
 // reach connects to a machine, by way of others if the configuration says so.
 func (t *tree) reach(ctx context.Context, a address, jumps int) (*client, error) {
-	name, given := a.host, a.port
+	name, given := a.host, address{host: a.host, port: a.port}
 	for _, user := range []string{t.User, t.keys.setting(name, "User"), "root"} {
 		if a.user == "" {
 			a.user = user
 		}
 	}
 	to := t.keys.at(&a)
-	c := &client{host: a, name: address{host: name, port: given}.name()}
+	c := &client{host: a, name: given.name(), pnode: given.pnode()}
 	conn, err := t.connect(ctx, name, to, c, jumps)
 	if err != nil {
 		return nil, unavailable(name, err.Error(), "is it up, and does its SSH server answer there?")
