@@ -110,7 +110,7 @@ func (m *Machine) endDrains(p *platform, j *job, err error) {
 		carries := p.reports[d.pnode] != nil && m.there(d.pnode)
 		switch {
 		case !p.where.wants(d.pnode) && !carries:
-		case err == nil && j.kind != jobAdapt, err != nil && j.kind != jobAdapt:
+		case !j.own():
 			continue // that comes now
 		default:
 			if err == nil {

@@ -165,6 +165,11 @@ func (m *Machine) care(p *platform) {
 			return
 		}
 	}
+	for _, a := range m.drainers(p) {
+		if n := m.drains[a].pnode; p.reports[n] != nil && !p.where.wants(n) {
+			p.toMend(n)
+		}
+	}
 	if len(p.left) > 0 && !slices.ContainsFunc(p.where.names, func(name string) bool { return p.owed[name] }) {
 		for _, name := range p.left {
 			p.toMend(name)
