@@ -115,8 +115,10 @@ func quiet(api.Event) {}
 
 func (h *house) all(c *coord.Coordinator) {
 	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), 20*time.Second)
+	defer cancel()
 	for i := range h.kernels {
-		must(h.t, c.AwaitPnode(h.t.Context(), name(i)))
+		must(h.t, c.AwaitPnode(ctx, name(i)))
 	}
 }
 
@@ -276,7 +278,9 @@ func TestRefused(t *testing.T) {
 		conn, err := h.server.Connect("refused")
 		must(t, err)
 		tt.config.RunDir, tt.config.Pnode = t.TempDir(), mem.New(mem.Options{})
-		err = agent.Run(t.Context(), conn, tt.config)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		err = agent.Run(ctx, conn, tt.config)
+		cancel()
 		var p *program.Problem
 		if !errors.As(err, &p) || p.Kind != tt.kind || !strings.Contains(p.Error(), tt.says) {
 			t.Errorf("%s of version %s: %v", tt.config.Name, tt.config.Version, err)
