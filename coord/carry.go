@@ -186,6 +186,8 @@ func (c *Coordinator) follow(s *bus.Stream, platform, pnode string, call uint64)
 			return nil, nil, &program.Problem{Kind: program.KindInternal, Rack: -1, Op: "change " + platform, Cause: "pnode " + pnode + " ends without a report"}
 		case err != nil:
 			return nil, nil, err
+		case p.Report != nil && unsoundReport(p.Report, pnode) != nil:
+			return nil, nil, unsoundReport(p.Report, pnode)
 		case p.Report == nil:
 			c.post(Counted{platform, pnode, call, p.Count, p.Doing})
 		case p.Err != nil:

@@ -40,7 +40,13 @@ func (c *Coordinator) listen() error {
 	if err := bus.Subscribe(c.Conn, bus.SubjectBye, func(f bus.From, err error) { hear(err, Went{f}) }); err != nil {
 		return err
 	}
-	if err := bus.Subscribe(c.Conn, bus.SubjectRacks, func(r bus.Racks, err error) { hear(err, Changed{r}) }); err != nil {
+	racks := func(r bus.Racks, err error) {
+		if p := unsoundReport(&r.Report, r.By.Pnode); err == nil && p != nil {
+			err = p
+		}
+		hear(err, Changed{r})
+	}
+	if err := bus.Subscribe(c.Conn, bus.SubjectRacks, racks); err != nil {
 		return err
 	}
 	if err := bus.Subscribe(c.Conn, bus.SubjectOverload, func(o bus.Overload, err error) { hear(err, Overloaded{o}) }); err != nil {
@@ -51,6 +57,10 @@ func (c *Coordinator) listen() error {
 
 // hello has the machine hear a hello, and gives its answer.
 func (c *Coordinator) hello(ctx context.Context, h bus.Hello) (bus.Welcome, error) {
+	if refused := unsound(&h); refused != nil {
+		c.Logf("coordinator: %v", refused)
+		return bus.Welcome{Lead: c.word(), Refused: refused}, nil
+	}
 	answer := make(chan *program.Problem, 1)
 	c.mu.Lock()
 	c.lastTicket++

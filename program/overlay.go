@@ -188,7 +188,7 @@ func (o *Overlay) validate() error {
 			}
 			seen[a] = true
 		}
-		if u.Pnode == "" || len(u.Pnode) > 255 || !plain(u.Pnode) {
+		if !ValidPnodeName(u.Pnode) {
 			bad("pnode %d is called %.30q", i, u.Pnode)
 		}
 		if len(errs) >= maxProblems {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Lengths that names may have, in bytes.
@@ -88,7 +89,7 @@ func (c *checker) platform() {
 }
 
 func (c *checker) pnode() {
-	if c.p.Pnode == "" || len(c.p.Pnode) > 255 || !plain(c.p.Pnode) {
+	if !ValidPnodeName(c.p.Pnode) {
 		c.bad("pnode %.30q is not a name", c.p.Pnode)
 	}
 }
@@ -103,6 +104,17 @@ func ValidPlatformName(s string) bool {
 		}
 	}
 	return s != "" && len(s) <= MaxPlatformName
+}
+
+// ValidPnodeName says whether s can name a pnode, or a site: up to 255 bytes of
+// text without spaces, # and /.
+func ValidPnodeName(s string) bool {
+	for _, r := range s {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return len(s) <= 255 && plain(s)
 }
 
 // plain says whether a name is free of what would end it in a file of lines
