@@ -78,6 +78,11 @@ func Run(ctx context.Context, c Config) error {
 	defer m.release()
 	c.Name, c.Logf = m.Name, m.Logf
 	d := &daemon{Config: c}
+	unlisten, err := d.noteListening()
+	if err != nil {
+		return err
+	}
+	defer unlisten()
 	if err := d.openBus(); err != nil {
 		return err
 	}
