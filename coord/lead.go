@@ -83,7 +83,7 @@ func (c *Coordinator) lead(ctx context.Context) error {
 			// Nobody else is on the bus, and what is there can be taken down with a
 			// full disk too.
 			c.Logf("coordinator: %v", err)
-			c.claim.set(claimed{Coordinator: c.Holder, Epoch: max(holder.Epoch+1, uint64(time.Now().UnixNano()))})
+			c.claim.set(claimed{Coordinator: c.Holder, Epoch: max(holder.Epoch+1, uint64(time.Now().UnixNano()))}, time.Now())
 			return nil
 		}
 		if !waited {
@@ -119,7 +119,8 @@ func (c *Coordinator) holder(ctx context.Context) (is claimed, rev uint64, err e
 
 // seize takes the right to coordinate from who had it.
 func (c *Coordinator) seize(ctx context.Context, from claimed, rev uint64) error {
-	is := claimed{Coordinator: c.Holder, Epoch: max(from.Epoch+1, uint64(time.Now().UnixNano()))} // agents may remember more than the record
+	began := time.Now()
+	is := claimed{Coordinator: c.Holder, Epoch: max(from.Epoch+1, uint64(began.UnixNano()))} // agents may remember more than the record
 	b, err := bus.Encode(is)
 	if err != nil {
 		return err
@@ -133,14 +134,16 @@ func (c *Coordinator) seize(ctx context.Context, from claimed, rev uint64) error
 		return err
 	}
 	c.claim.rev = rev
-	c.claim.set(is)
+	c.claim.set(is, began)
 	return nil
 }
 
-func (k *claim) set(is claimed) {
+// set notes what the record says, at the earliest since began: who waits may
+// have seen it as early.
+func (k *claim) set(is claimed, began time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.is, k.renewed = is, time.Now()
+	k.is, k.renewed = is, began
 }
 
 // keepLead says again and again that this coordinator leads, and renews its
@@ -181,6 +184,7 @@ func (c *Coordinator) renew(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Lease)
 	defer cancel()
+	began := time.Now()
 	is := c.claim.is
 	is.Renewed++
 	b, err := bus.Encode(is)
@@ -205,7 +209,7 @@ func (c *Coordinator) renew(ctx context.Context) error {
 		return nil
 	}
 	c.claim.rev = rev
-	c.claim.set(is)
+	c.claim.set(is, began)
 	return nil
 }
 
