@@ -42,6 +42,10 @@ func (m *Machine) refuses(h *bus.Hello) *program.Problem {
 		p.Kind = program.KindConflict
 		p.Cause = fmt.Sprintf("another machine of that name is known (%s), and this one is %s", n.machine, h.Machine)
 		p.Remedy = "give it another --name; or, if it takes the place of the other one, \"myriad pnodes forget " + h.Pnode + "\" first"
+	case n != nil && n.twin(h, m.now):
+		p.Kind = program.KindConflict
+		p.Cause = fmt.Sprintf("a machine of that name and of the same identity (%s) is up: one of the two was copied from the other", h.Machine)
+		p.Remedy = "on the copy, remove \"machine\" from the state directory, and give it another --name"
 	default:
 		return nil
 	}

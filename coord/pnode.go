@@ -36,8 +36,9 @@ type pnode struct {
 	hailed  time.Time           // when it was asked to say hello
 	missed  bool                // it has said something since its hello that was not heard
 
-	clock time.Duration // by which its clock is ahead
-	apart bool          // that was made known
+	clock  time.Duration // by which its clock is ahead
+	strays time.Time     // since when that is far from right; zero: it is not
+	apart  bool          // that was made known
 }
 
 // session is a session of an agent, and what it was heard to say last.
@@ -66,6 +67,7 @@ const (
 	hailEvery     = time.Second
 	missedEvery   = 5 * time.Second // for one that was not heard completely
 	clocksApart   = time.Second     // which is worth a word
+	straysFor     = 2 * time.Second
 )
 
 // there tells whether the agent of a pnode is there.
@@ -134,6 +136,12 @@ func (n *pnode) takes(h *bus.Hello, now time.Time) bool {
 		return h.Seq > n.past[i].seq && (n.state != pnodeUp || now.Sub(n.heard) >= silence/2)
 	}
 	return true
+}
+
+// twin tells whether a hello comes from another machine that was given the same
+// identity, as by a copied image: this one lives, and was not started anew.
+func (n *pnode) twin(h *bus.Hello, now time.Time) bool {
+	return n.state == pnodeUp && n.machine == h.Machine && n.boot != "" && h.Boot != "" && n.boot != h.Boot && now.Sub(n.heard) < silence/2
 }
 
 func (n *pnode) pastSession(id string) int {
@@ -239,14 +247,23 @@ func (m *Machine) heard(beats []Beat) {
 }
 
 // setClock notes what the clock of a pnode is like, and makes it known if it is
-// far from right.
+// far from right for a while: what was held up on its way, as by a partition,
+// only looks like it.
 func (m *Machine) setClock(n *pnode, ahead time.Duration) {
 	n.clock = ahead
-	apart := ahead.Abs() > clocksApart
-	if apart && !n.apart {
-		m.note("clock-apart", "", fmt.Sprintf("the clock of pnode %s is %v from the coordinator's: times that it writes differ by that, and nothing else", n.name, ahead.Round(100*time.Millisecond)))
+	switch {
+	case ahead.Abs() <= clocksApart:
+		n.strays, n.apart = time.Time{}, false
+	case n.strays.IsZero():
+		n.strays = m.now
+	case !n.apart && m.now.Sub(n.strays) >= straysFor:
+		n.apart = true
+		which := "ahead of"
+		if ahead < 0 {
+			which = "behind"
+		}
+		m.note("clock-apart", "", fmt.Sprintf("the clock of pnode %s is %v %s the coordinator's: times that it writes differ by that, and nothing else", n.name, ahead.Abs().Round(100*time.Millisecond), which))
 	}
-	n.apart = apart
 }
 
 // row is a pnode as plans see it.
