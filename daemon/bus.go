@@ -31,6 +31,7 @@ func (d *daemon) openBus() error {
 		if err != nil {
 			return unlicensed(err)
 		}
+		authority.Failed = func(err error) { d.Logf("bus: %v", err) }
 		o.TLS, o.Secret = authority.Server(), authority.Token().Secret
 	}
 	server, err := bus.NewServer(o)

@@ -23,6 +23,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -53,6 +54,11 @@ const (
 // Authority is a certificate authority of one's own, its server's
 // certificate, and the secret of those who join.
 type Authority struct {
+	// Failed, unless nil, is told when a server could not renew its certificate:
+	// again and again, but not more than once a minute. It is to be set before
+	// Server is used.
+	Failed func(error)
+
 	dir string
 	now func() time.Time
 	ca  *pair
@@ -330,8 +336,8 @@ func (a *Authority) Server() *tls.Config {
 const renewRetry = time.Minute
 
 // current gives the certificate that the server shows. Where renewing fails,
-// as on a full disk, the former one goes on until it ends: those who connect
-// then say that it has.
+// as on a full disk, Failed is told, and the former one goes on until it ends:
+// those who connect then say that it has.
 func (a *Authority) current() *tls.Certificate {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -341,6 +347,9 @@ func (a *Authority) current() *tls.Certificate {
 	if a.due() && a.now().Sub(a.failed) > renewRetry {
 		if err := a.issue(machineHosts()); err != nil {
 			a.failed = a.now()
+			if a.Failed != nil {
+				a.Failed(fmt.Errorf("renew the server's certificate, which ends on %s: %w", a.server.cert.NotAfter.Format(time.DateOnly), err))
+			}
 		}
 	}
 	return &tls.Certificate{Certificate: [][]byte{a.server.cert.Raw, a.ca.cert.Raw}, PrivateKey: a.server.key, Leaf: a.server.cert}

@@ -282,8 +282,14 @@ func TestRenewed(t *testing.T) {
 		t.Error("renewed too early")
 	}
 	a.now = at(300 * day)
+	var failed []error
+	a.Failed = func(err error) { failed = append(failed, err) }
 	must(t, os.Rename(a.dir, a.dir+"-gone"))
 	must(t, meet(server, a.Token().client(a.now)))
+	must(t, meet(server, a.Token().client(a.now)))
+	if len(failed) != 1 || !strings.Contains(failed[0].Error(), "renew the server's certificate, which ends on 20") {
+		t.Errorf("it fails, and says: %v", failed)
+	}
 	must(t, os.Rename(a.dir+"-gone", a.dir))
 	a.now = at(300*day + 2*renewRetry)
 	must(t, meet(server, a.Token().client(at(600*day))))
