@@ -162,8 +162,12 @@ func (c *Conn) handle(subject string, f func(m *nats.Msg)) error {
 	return problem("serve "+subject, err)
 }
 
-// answer sends a, or why there is none.
+// answer sends a, or why there is none. It is for inboxes only: the server does
+// not look at whether an agent may write where it has the answer sent.
 func (c *Conn) answer(m *nats.Msg, a any, err error) {
+	if !mayAnswer(m.Reply) {
+		return
+	}
 	reply := answer{Err: ProblemOf(err)}
 	if err == nil {
 		if reply.Body, err = Encode(a); err != nil {

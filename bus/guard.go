@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -26,6 +27,18 @@ const (
 
 // inboxOf is the prefix of an agent's inboxes.
 func inboxOf(pnode string) string { return agentsPrefix + "." + escape(pnode) }
+
+// isInbox tells whether a subject can be somebody's inbox. Whoever names one to
+// us must not have us write elsewhere: we may do more than he.
+func isInbox(subject string) bool {
+	return strings.HasPrefix(subject, inboxes+".") && !strings.ContainsFunc(subject, func(r rune) bool {
+		return r <= ' ' || r == '*' || r == '>' || r >= 0x7f
+	})
+}
+
+// mayAnswer tells whether a subject can be where somebody waits for an answer.
+// Between clusters, NATS has a prefix for inboxes.
+func mayAnswer(reply string) bool { return isInbox(reply) || strings.HasPrefix(reply, "_GR_.") }
 
 // guard says who may connect, and what they may do.
 type guard struct {

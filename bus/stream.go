@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -102,6 +103,9 @@ func Open[Q any](ctx context.Context, c *Conn, subject string, q Q) (*Stream, er
 	asking, answered := context.WithTimeout(s.ctx, silence)
 	defer answered()
 	s.peer, err = Request[opening, string](asking, c, subject, opening{Inbox: s.own, Body: body})
+	if err == nil && !isInbox(s.peer) {
+		err = noInbox("open "+subject, s.peer)
+	}
 	if err != nil {
 		s.end(err)
 		return nil, err
@@ -121,6 +125,9 @@ func streamer[Q any](c *Conn, f func(ctx context.Context, q Q, s *Stream) error)
 		var o opening
 		var q Q
 		err := Decode(m.Data, &o)
+		if err == nil && !isInbox(o.Inbox) {
+			err = noInbox("answer", o.Inbox)
+		}
 		if err == nil {
 			err = Decode(o.Body, &q)
 		}
@@ -138,6 +145,10 @@ func streamer[Q any](c *Conn, f func(ctx context.Context, q Q, s *Stream) error)
 		c.run(func() { s.watch(false) })
 		s.finish(f(s.ctx, q, s))
 	}
+}
+
+func noInbox(op, subject string) error {
+	return &program.Problem{Kind: program.KindInvalid, Rack: -1, Op: op, Cause: fmt.Sprintf("the other side gives %.80q as its inbox", subject)}
 }
 
 func (c *Conn) newStream(ctx context.Context) (*Stream, error) {
