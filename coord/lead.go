@@ -56,35 +56,27 @@ func (c *Coordinator) lead(ctx context.Context) error {
 	}
 	var seen uint64     // revision of another one's record
 	var since time.Time // when that was seen first
-	for waited := false; ; {
+	waited := false
+	for {
 		holder, rev, err := c.holder(ctx)
-		if err != nil {
+		switch {
+		case err != nil && !waited:
 			return err
-		}
-		if rev != seen {
+		case err != nil:
+			// The bus is away, for who leads too: that one has its whole time again.
+			if seen != 0 && ctx.Err() == nil {
+				c.Logf("coordinator: stands by all the same: %v", err)
+			}
+			seen = 0
+		case rev != seen:
 			seen, since = rev, time.Now()
 		}
 		mine := rev == 0 || c.Lease == 0 || holder.Coordinator == c.Holder
-		if mine || time.Since(since) >= c.Lease {
-			err := c.seize(ctx, holder, rev)
-			if err == nil {
-				if waited {
-					c.Logf("coordinator: takes over from coordinator %s", holder.Coordinator)
-					c.standBy("")
-				}
-				return nil
-			}
-			switch {
-			case bus.ProblemOf(err).Kind == program.KindConflict:
-				continue // somebody was faster
-			case c.Lease > 0:
+		if err == nil && (mine || time.Since(since) >= c.Lease) {
+			if done, err := c.takeOver(ctx, holder, rev, waited); done || err != nil {
 				return err
 			}
-			// Nobody else is on the bus, and what is there can be taken down with a
-			// full disk too.
-			c.Logf("coordinator: %v", err)
-			c.claim.set(claimed{Coordinator: c.Holder, Epoch: max(holder.Epoch+1, uint64(time.Now().UnixNano()))}, time.Now())
-			return nil
+			continue // somebody was faster
 		}
 		if !waited {
 			waited = true
@@ -97,6 +89,29 @@ func (c *Coordinator) lead(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// takeOver tries to be the one who leads, after holder, for whom it waited or
+// not. It is not done where somebody was faster.
+func (c *Coordinator) takeOver(ctx context.Context, holder claimed, rev uint64, waited bool) (done bool, err error) {
+	err = c.seize(ctx, holder, rev)
+	switch {
+	case err == nil:
+		if waited {
+			c.Logf("coordinator: takes over from coordinator %s", holder.Coordinator)
+			c.standBy("")
+		}
+	case bus.ProblemOf(err).Kind == program.KindConflict, waited && ctx.Err() == nil:
+		return false, nil
+	case c.Lease > 0:
+		return false, err
+	default:
+		// Nobody else is on the bus, and what is there can be taken down with a
+		// full disk too.
+		c.Logf("coordinator: %v", err)
+		c.claim.set(claimed{Coordinator: c.Holder, Epoch: max(holder.Epoch+1, uint64(time.Now().UnixNano()))}, time.Now())
+	}
+	return true, nil
 }
 
 func (c *Coordinator) standBy(holder string) {

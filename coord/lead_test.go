@@ -122,6 +122,24 @@ func (h *house) all(c *coord.Coordinator) {
 	}
 }
 
+// TestStandByAway: one that stands by does so also while the bus is away.
+func TestStandByAway(t *testing.T) {
+	h := newHouse(t, 0, mem.Options{})
+	h.coordinator(coord.Config{Identity: "me", Holder: "first", Lease: time.Second})
+	said := make(chan string, 10)
+	_, stop, conn := h.coordinator(coord.Config{Identity: "me", Holder: "second", Lease: 2 * time.Second, StandBy: func(holder string) { said <- holder }})
+	select {
+	case <-said:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it does not stand by")
+	}
+	conn.Close()
+	time.Sleep(time.Second) // it asks meanwhile
+	if err := stop(); err != nil {
+		t.Errorf("it has ended: %v", err)
+	}
+}
+
 // TestStandBy: of two coordinators on one bus, one leads and the other waits;
 // when the first is gone, the other one knows all that it knew, and one that
 // was only held up learns that it leads no more.
