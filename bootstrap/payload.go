@@ -104,6 +104,10 @@ const clear = `rm -f "$D/bin/myriad.new" "$D/token.new" "$D/list.new"; ` +
 	`for f in ` + ours + `; do if ! grep -qxF "$f" "$D/list"; then if [ -d "$D/$f" ]; then rmdir "$D/$f" 2>/dev/null || true; else rm -f "$D/$f"; fi; fi; done; ` +
 	`had=$(head -n 1 "$D/list"); rm -f "$D/list"; if [ "$had" = no ]; then rmdir "$D" 2>/dev/null || true; fi; `
 
+// running takes away what agents leave in the run directory, and that if it is
+// empty then. Nobody uses it: an agent or a daemon that did has ended.
+const running = `for f in daemon.pid agent coordinator coordinator.cbor wireguard.key; do rm -f "$R/$f"; done; rmdir "$R" 2>/dev/null || true; `
+
 // stop ends the agent of before, if there is one.
 const stop = `if [ -d /run/systemd/system ] && [ -e "$U" ]; then systemctl stop ` + unitName + ` || true; fi; ` +
 	`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" agent --stop --state-dir "$D" --run-dir "$R"; fi; `
@@ -195,7 +199,7 @@ func (p *payload) undo(c *client) error {
 	_, err := c.run(c.asRoot(p.script(`if [ -e "$D/list" ]; then `+stop+
 		`if [ -x "$D/bin/myriad" ]; then "$D/bin/myriad" down --all --state-dir "$D" --run-dir "$R" >/dev/null; fi; `+
 		`if [ -e "$U" ]; then rm -f "$U"; systemctl daemon-reload; systemctl reset-failed `+unitName+` 2>/dev/null || true; fi; `+
-		clear+`fi`)), nil)
+		clear+running+`fi`)), nil)
 	return sudoless(c, err)
 }
 

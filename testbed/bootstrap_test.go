@@ -37,7 +37,7 @@ func sshKey(t *testing.T, dir, name string) string {
 
 // sshServers starts an SSH server on each pnode, which has a /var/lib, a /root
 // and control groups of its own there.
-func sshServers(s *stage) (key, config string) {
+func sshServers(s *stage) (key, config string, servers []*testbed.Process) {
 	s.Helper()
 	sshd, err := exec.LookPath("/usr/sbin/sshd")
 	if err != nil {
@@ -61,8 +61,9 @@ func sshServers(s *stage) (key, config string) {
 		must(s.T, os.Mkdir(group, 0o755))
 		s.Cleanup(func() { must(s.T, os.Remove(group)) })
 		script := fmt.Sprintf("mount -t tmpfs none /var/lib && mount -t tmpfs none /root && mount --bind %s %s && exec %s -D -e -f %s", group, groups, sshd, conf)
-		_, err := s.Start(i, "sshd", exec.Command("unshare", "--mount", "sh", "-c", script))
+		server, err := s.Start(i, "sshd", exec.Command("unshare", "--mount", "sh", "-c", script))
 		must(s.T, err)
+		servers = append(servers, server)
 		s.eventually(10*time.Second, func() string {
 			var complaint string
 			must(s.T, s.Do(testbed.Control, func() error {
@@ -78,7 +79,7 @@ func sshServers(s *stage) (key, config string) {
 	}
 	config = filepath.Join(dir, "ssh_config")
 	must(s.T, os.WriteFile(config, nil, 0o600))
-	return key, config
+	return key, config, servers
 }
 
 // TestLabBootstrap: from machines with an SSH server to a platform on all of
@@ -87,7 +88,7 @@ func TestLabBootstrap(t *testing.T) {
 	kerneltest.RequireRoot(t)
 	b := newBed(t, testbed.Options{Pnodes: 3})
 	s := newStage(t, b, testbed.LabOptions{Only: -1})
-	key, config := sshServers(s)
+	key, config, servers := sshServers(s)
 	t.Setenv("HOME", s.PnodeDir(testbed.Control)) // of the known hosts that are noted
 	var hosts []string
 	for i := range s.names {
@@ -112,6 +113,10 @@ func TestLabBootstrap(t *testing.T) {
 	for i := range s.names {
 		if pids, err := s.Pids(i, "rack"); err != nil || len(pids) > 0 {
 			t.Errorf("racks left on %s: %v, %v", s.names[i], pids, err)
+		}
+		left, err := exec.Command("nsenter", "--mount", "--target", fmt.Sprint(servers[i].Pid), "ls", "-A", "/var/lib").CombinedOutput()
+		if err != nil || len(left) > 0 {
+			t.Errorf("left in the directories of %s: %s, %v", s.names[i], left, err)
 		}
 	}
 }
