@@ -177,6 +177,9 @@ func (m *Machine) enqueue(p *platform, j *job) {
 	if p.job != nil {
 		m.tell(j.askers, api.Event{Type: "progress", Platform: p.name, Message: "waits for another request about " + p.name}, false)
 	}
+	if m.deaf {
+		m.sayDeaf(j.askers, p.name)
+	}
 	m.next(p)
 }
 

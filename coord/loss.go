@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"myriad/api"
 	"myriad/bus"
 	"myriad/program"
 	"myriad/topo"
@@ -30,7 +31,7 @@ func (m *Machine) pulse() {
 	var lost []string
 	for name, n := range m.pnodes {
 		switch {
-		case n.state == pnodeUp && m.now.Sub(n.heard) >= silence,
+		case n.state == pnodeUp && n.silent(m.now) >= silence,
 			n.state == pnodeExpected && m.now.Sub(m.began) >= grace && !m.deaf:
 			lost = append(lost, name)
 		}
@@ -66,7 +67,7 @@ func (m *Machine) pulse() {
 // allow gives every pnode a fresh allowance of silence.
 func (m *Machine) allow() {
 	for _, n := range m.pnodes {
-		n.heard = m.now
+		n.spared = m.now
 	}
 	if m.began.Add(grace).After(m.now) {
 		m.began = m.now
@@ -199,8 +200,23 @@ func (m *Machine) owe(p *platform, n *pnode) {
 
 // setDeaf notes whether the coordinator is cut off from the bus.
 func (m *Machine) setDeaf(deaf bool) {
+	if deaf && !m.deaf {
+		for _, p := range m.sorted() {
+			if p.job != nil {
+				m.sayDeaf(p.job.askers, p.name)
+			}
+			for _, j := range p.queue {
+				m.sayDeaf(j.askers, p.name)
+			}
+		}
+	}
 	m.deaf = deaf
 	m.allow()
+}
+
+// sayDeaf says why nothing goes on for those who wait.
+func (m *Machine) sayDeaf(to []Asker, platform string) {
+	m.tell(to, api.Event{Type: "progress", Platform: platform, Message: "the connection to the bus is lost: nothing is heard of pnodes, and nothing goes on there, until it is back"}, false)
 }
 
 // overloaded makes known that a pnode cannot keep what it promised, or can

@@ -33,6 +33,7 @@ type pnode struct {
 	past    []session           // those that another has followed, the last ones
 	early   []Changed           // of a session whose hello is still to come
 	heard   time.Time           // when there was a sign of life
+	spared  time.Time           // when the coordinator could not have heard one
 	hailed  time.Time           // when it was asked to say hello
 	missed  bool                // it has said something since its hello that was not heard
 
@@ -133,15 +134,18 @@ func (n *pnode) takes(h *bus.Hello, now time.Time) bool {
 	if i := n.pastSession(h.Session); i >= 0 {
 		// It lives all the same if it says something new, while the other one is
 		// silent: the hello of that one was late.
-		return h.Seq > n.past[i].seq && (n.state != pnodeUp || now.Sub(n.heard) >= silence/2)
+		return h.Seq > n.past[i].seq && (n.state != pnodeUp || n.silent(now) >= silence/2)
 	}
 	return true
 }
 
+// silent is how long there was no sign of life that could have been heard.
+func (n *pnode) silent(now time.Time) time.Duration { return min(now.Sub(n.heard), now.Sub(n.spared)) }
+
 // twin tells whether a hello comes from another machine that was given the same
 // identity, as by a copied image: this one lives, and was not started anew.
 func (n *pnode) twin(h *bus.Hello, now time.Time) bool {
-	return n.state == pnodeUp && n.machine == h.Machine && n.boot != "" && h.Boot != "" && n.boot != h.Boot && now.Sub(n.heard) < silence/2
+	return n.state == pnodeUp && n.machine == h.Machine && n.boot != "" && h.Boot != "" && n.boot != h.Boot && n.silent(now) < silence/2
 }
 
 func (n *pnode) pastSession(id string) int {
@@ -181,7 +185,7 @@ func (m *Machine) hears(by bus.From) (*pnode, bool) {
 				return n, false
 			}
 			n.past[i].seq = by.Seq
-			if n.state == pnodeUp && m.now.Sub(n.heard) < silence/2 {
+			if n.state == pnodeUp && n.silent(m.now) < silence/2 {
 				return n, false
 			}
 		}
