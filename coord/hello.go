@@ -215,20 +215,33 @@ func (m *Machine) changed(e *Changed) {
 		n.racks = map[string]uint64{}
 	}
 	n.racks[r.Platform] = e.By.Seq
-	before := map[uint32]program.RackState{}
-	if old := p.reports[n.name]; old != nil {
-		for _, k := range old.Racks {
-			before[k.Index] = k.State
-		}
-	}
+	was := p.reports[n.name]
 	if p.job == nil { // otherwise the end of the job brings a newer word
 		p.reports[n.name] = r
 		p.unsaved = p.record != nil
 	}
+	if was == nil {
+		was = &program.Report{} // the agent says that it is news
+	}
+	m.noteRacks(p, was, r)
+}
+
+// noteRacks makes known what racks of a pnode have become since the report
+// before, and tells whether any has become something else. Where there was no
+// report before, nothing is news; nor is it where the vnodes are elsewhere.
+func (m *Machine) noteRacks(p *platform, was, r *program.Report) (news bool) {
+	if was == nil || r == nil || p.record != nil && !p.where.wants(r.Pnode) {
+		return false
+	}
+	before := map[uint32]program.RackState{}
+	for _, k := range was.Racks {
+		before[k.Index] = k.State
+	}
 	for _, k := range r.Racks {
-		if was, ok := before[k.Index]; ok && was == k.State {
+		if state, ok := before[k.Index]; ok && state == k.State {
 			continue
 		}
+		news = true
 		switch k.State {
 		case program.RackLost:
 			m.note("rack-lost", p.name, fmt.Sprintf("rack %d of pnode %s is lost, with %d vnodes", k.Index, r.Pnode, k.Wanted))
@@ -236,6 +249,7 @@ func (m *Machine) changed(e *Changed) {
 			m.note("rack-up", p.name, fmt.Sprintf("rack %d of pnode %s is up, with %d vnodes", k.Index, r.Pnode, k.Vnodes))
 		}
 	}
+	return news
 }
 
 // noteOf makes something of a pnode known: for each platform that it carries,

@@ -41,6 +41,7 @@ func (m *Machine) reconcile(p *platform, n *pnode, r *program.Report, returned, 
 	} else {
 		delete(p.reports, n.name)
 	}
+	news := m.noteRacks(p, was, r) // what its agent said of them meanwhile may not have been heard
 	switch {
 	case p.record == nil:
 		return // it is foreign, or on its way out
@@ -60,7 +61,7 @@ func (m *Machine) reconcile(p *platform, n *pnode, r *program.Report, returned, 
 	case returned && p.plan.Loss() != topo.LossFail && r.Up() < p.where.vnodes[n.name]:
 		p.toMend(n.name)
 	}
-	p.unsaved = p.unsaved || was == nil || r == nil || was.Up() != r.Up()
+	p.unsaved = p.unsaved || news || was == nil || r == nil || was.Up() != r.Up()
 }
 
 // toMend notes that a pnode is to be made to follow the plan.
