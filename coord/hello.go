@@ -216,7 +216,10 @@ func (m *Machine) changed(e *Changed) {
 	}
 	n.racks[r.Platform] = e.By.Seq
 	was := p.reports[n.name]
-	if p.job == nil { // otherwise the end of the job brings a newer word
+	if a := n.answers[r.Platform]; a.Session == n.session && a.Seq >= e.By.Seq && e.By.Seq > 0 {
+		return // what a job of its was answered is newer
+	}
+	if p.job == nil || p.job.pending[n.name] == nil { // otherwise the end of its part brings a newer word
 		p.reports[n.name] = r
 		p.unsaved = p.record != nil
 	}
