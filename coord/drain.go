@@ -16,6 +16,7 @@ type drain struct {
 	undo  bool
 	was   bool            // it was drained before
 	left  map[string]bool // platforms that still have some there; nil: it is not remembered yet
+	moves int             // vnodes that it had when that began
 	errs  []error
 }
 
@@ -78,6 +79,7 @@ func (m *Machine) pnodesSaved(e *PnodesSaved) {
 		for _, p := range m.sorted() {
 			if p.where.wants(d.pnode) || p.job != nil && p.job.kind != jobDown {
 				d.left[p.name], p.unfit = true, true
+				d.moves += p.where.vnodes[d.pnode]
 			}
 		}
 		if len(d.left) == 0 {
@@ -139,7 +141,7 @@ func (m *Machine) giveUpDrains(pnode string) {
 func (m *Machine) endDrain(a Asker) {
 	d := m.drains[a]
 	delete(m.drains, a)
-	e := api.Event{Type: "drained", Message: fmt.Sprintf("pnode %s carries no vnodes, and gets none", d.pnode)}
+	e := api.Event{Type: "drained", Message: fmt.Sprintf("pnode %s carries no vnodes, and gets none", d.pnode), Done: d.moves, Total: d.moves}
 	if d.undo {
 		e.Message = fmt.Sprintf("vnodes may be placed on pnode %s again", d.pnode)
 	}

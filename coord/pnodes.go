@@ -55,11 +55,15 @@ func (c *Coordinator) ForgetPnode(ctx context.Context, pnode string) error {
 	return c.ends(ctx, func(a Asker) Event { return ForgetAsked{a, pnode} }, func(api.Event) {})
 }
 
-// ends asks for something, and gives what was wrong in the end.
+// ends asks for something, tells also how it has ended, and gives what was
+// wrong in the end.
 func (c *Coordinator) ends(ctx context.Context, event func(Asker) Event, tell func(api.Event)) error {
 	last, err := c.request(ctx, event, tell)
 	if err == nil && last.Error != nil {
 		return last.Error
+	}
+	if err == nil {
+		tell(last)
 	}
 	return err
 }

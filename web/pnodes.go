@@ -20,9 +20,9 @@ func (s *server) drain(w http.ResponseWriter, r *http.Request) {
 	moved := 0
 	err := s.Coordinator.Drain(r.Context(), r.PathValue("name"), q.Undo, func(e api.Event) {
 		if e.Type == api.EventDrained {
+			moved = e.Done
 			return // it is said below, once, at the end
 		}
-		moved = max(moved, e.Total)
 		l.event(e)
 	})
 	if err != nil {
