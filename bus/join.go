@@ -264,3 +264,7 @@ func (c *Conn) LocalAddr() netip.Addr {
 	defer c.mu.Unlock()
 	return c.local
 }
+
+// Reconnect gives the connection up and makes another one: where this machine
+// has another address now, the old one would only be found dead by its silence.
+func (c *Conn) Reconnect() error { return problem("connect again", c.nats.ForceReconnect()) }

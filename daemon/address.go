@@ -3,6 +3,7 @@ package daemon
 import (
 	"net"
 	"net/netip"
+	"sync"
 
 	"myriad/agent"
 )
@@ -12,7 +13,10 @@ import (
 type underlay struct {
 	fixed netip.Addr        // as the user says; invalid: found out
 	near  func() netip.Addr // by which this machine reaches the others; may be nil
+	again func() error      // makes near find another one, if the one that it has is gone; may be nil
+	gone  netip.Addr        // for which again was called
 	logf  func(format string, args ...any)
+	mu    sync.Mutex
 	told  bool
 }
 
@@ -21,8 +25,10 @@ type underlay struct {
 const anywhere = "192.0.2.1:9"
 
 // find gives the address, invalid if there is none, and the MTU in bytes of the
-// interface that has it, 0 if none has. It is called by one goroutine.
+// interface that has it, 0 if none has.
 func (u *underlay) find() (netip.Addr, uint16) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	addr := u.fixed
 	if !addr.IsValid() && u.near != nil {
 		addr = u.near().Unmap()
@@ -34,6 +40,12 @@ func (u *underlay) find() (netip.Addr, uint16) {
 		addr = netip.Addr{}
 	}
 	_, mtu, device, err := agent.Underlay(addr)
+	if err != nil && usable(addr) && addr != u.gone && !u.fixed.IsValid() && u.again != nil {
+		u.gone = addr
+		if err := u.again(); err != nil {
+			u.logf("underlay: %s is no address of this machine any more: %v", addr, err)
+		}
+	}
 	if !u.told { // of what changes later, the agent tells
 		u.told = true
 		switch {

@@ -55,7 +55,7 @@ func RunAgent(ctx context.Context, c AgentConfig) error {
 	}
 	m.Logf("agent %s: connected to the bus at %s", m.Name, who.Bus)
 	defer context.AfterFunc(ctx, m.run.ending)()
-	at := &underlay{fixed: c.Address, near: conn.LocalAddr, logf: m.Logf}
+	at := &underlay{fixed: c.Address, near: conn.LocalAddr, again: conn.Reconnect, logf: m.Logf}
 	var key [32]byte
 	if c.Key != nil {
 		key = c.Key()

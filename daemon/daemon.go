@@ -192,7 +192,7 @@ func (d *daemon) underlay(conn *bus.Conn) *underlay {
 	switch {
 	case at.fixed.IsValid():
 	case d.Join != nil:
-		at.near = conn.LocalAddr
+		at.near, at.again = conn.LocalAddr, conn.Reconnect
 	case !d.listens():
 		return nil
 	default:
