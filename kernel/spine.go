@@ -1,11 +1,13 @@
 package kernel
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,7 +43,13 @@ func (p *Pnode) pinned(platform string) bool {
 	if netns.Pinned(path) {
 		return true
 	}
-	if _, err := os.Lstat(path); err != nil || p.group == nil {
+	if _, err := os.Lstat(path); err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), findPatience)
+	defer cancel()
+	racks, err := p.Racks.Find(ctx, platform)
+	if err != nil {
 		return false
 	}
 	p.mu.Lock()
@@ -49,12 +57,8 @@ func (p *Pnode) pinned(platform string) bool {
 	if netns.Pinned(path) { // meanwhile
 		return true
 	}
-	pids, err := p.group.Child(platform).Procs()
-	if err != nil {
-		return false
-	}
-	for _, pid := range pids {
-		ns, err := netns.Open(fmt.Sprintf("/proc/%d/root%s", pid, path))
+	for _, r := range racks {
+		ns, err := netns.Open(fmt.Sprintf("/proc/%d/root%s", r.Pid(), path))
 		if err != nil {
 			continue // it has ended, or is elsewhere itself
 		}
@@ -63,6 +67,9 @@ func (p *Pnode) pinned(platform string) bool {
 	}
 	return false
 }
+
+// findPatience is how long racks have to answer that could know of a spine.
+const findPatience = 5 * time.Second
 
 // makeSpine opens a platform's spine, and makes it if there is none.
 func (p *Pnode) makeSpine(platform string) (s *spine, made bool, err error) {

@@ -1,6 +1,7 @@
 package kernel_test
 
 import (
+	"context"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
@@ -9,13 +10,33 @@ import (
 	"golang.org/x/sys/unix"
 
 	"myriad/kernel"
-	"myriad/kernel/cgroup"
 	"myriad/kernel/kerneltest"
 	"myriad/kernel/netns"
 )
 
+// elsewhere are racks that a process holds which has mounts of its own.
+type elsewhere struct {
+	*kernel.LocalRacks
+	pid int
+}
+
+func (e elsewhere) Find(ctx context.Context, platform string) (map[uint32]kernel.Rack, error) {
+	found, err := e.LocalRacks.Find(ctx, platform)
+	for i, r := range found {
+		found[i] = held{r, e.pid}
+	}
+	return found, err
+}
+
+type held struct {
+	kernel.Rack
+	pid int
+}
+
+func (h held) Pid() int { return h.pid }
+
 // TestSpineElsewhere: a spine that is pinned only in the mount namespace of a
-// process of the platform is found, and none is made beside it.
+// rack is found, and none is made beside it.
 func TestSpineElsewhere(t *testing.T) {
 	p, racks := open(t)
 	want := kerneltest.Shapes[0].Program("demo", rand.New(rand.NewPCG(1, 1)))
@@ -38,22 +59,11 @@ func TestSpineElsewhere(t *testing.T) {
 	if _, err := ready.Read(make([]byte, 1)); err != nil { // it has its mounts
 		t.Fatal(err)
 	}
-	tree, err := cgroup.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := tree.Instance(kernel.Instance(p.RunDir)).Child("demo").Child("rack-0")
-	if err := g.Make(); err != nil {
-		t.Fatal(err)
-	}
-	if err := g.Add(other.Process.Pid); err != nil {
-		t.Fatal(err)
-	}
 	if err := unix.Unmount(spine, unix.MNT_DETACH); err != nil {
 		t.Fatal(err)
 	}
 
-	again, err := kernel.Open(kernel.Config{RunDir: p.RunDir, Racks: racks})
+	again, err := kernel.Open(kernel.Config{RunDir: p.RunDir, Racks: elsewhere{racks, other.Process.Pid}})
 	if err != nil {
 		t.Fatal(err)
 	}
