@@ -41,6 +41,9 @@ func (a *app) reach(err error) error {
 		if err := a.carriesForOthers(err); err != nil {
 			return err
 		}
+		if err := a.notYet(); err != nil {
+			return err
+		}
 		return fail(program.KindUnavailable, "bring a platform up with \"myriad up FILE\", which starts a daemon, or run \"myriad serve\"\n"+
 			"the daemon of another instance is reached with --run-dir", "no daemon answers at %s", a.socket())
 	case errors.Is(err, syscall.EINVAL) && len(a.socket()) > daemon.MaxSocketPath:
@@ -66,6 +69,16 @@ func (a *app) carriesForOthers(err error) error {
 		at = " at " + h.Bus
 	}
 	return fail(program.KindConflict, "give the command on the coordinator's machine; \"myriad agent --stop\" ends the agent", "this machine carries vnodes for the coordinator%s (agent, process %d)", at, h.Pid)
+}
+
+// notYet is an error where a daemon has the run directory of which none
+// answers: it is still beginning, or ending.
+func (a *app) notYet() error {
+	h := daemon.HolderOf(a.runDir)
+	if h.Role != daemon.RoleDaemon {
+		return nil
+	}
+	return fail(program.KindUnavailable, "ask again; its log says what it waits for, such as a bus that is away", "the daemon here, process %d, does not answer yet", h.Pid)
 }
 
 // onePlatform is the name of the platform that a command works on: the one

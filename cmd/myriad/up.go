@@ -199,8 +199,13 @@ func (a *app) ensureDaemon(ctx context.Context, verb string) error {
 		a.note("the daemon that is started now listens to no other machine; \"myriad serve --listen\" does")
 	}
 	err = a.startDaemon(ctx)
-	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == program.KindConflict && a.greet(ctx) == nil {
-		return nil // somebody else has just started it
+	if e := (*api.Error)(nil); errors.As(err, &e) && e.Kind == program.KindConflict {
+		if a.greet(ctx) == nil {
+			return nil // somebody else has just started it
+		}
+		if err := a.notYet(); err != nil {
+			return err
+		}
 	}
 	return err
 }
