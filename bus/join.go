@@ -121,7 +121,7 @@ func Join(ctx context.Context, name string, r Remote, logf func(format string, a
 		if fatal {
 			return nil, p
 		}
-		if logf != nil && (time.Since(said) > tellEvery || p.Cause != what) {
+		if logf != nil && ctx.Err() == nil && (time.Since(said) > tellEvery || p.Cause != what) {
 			logf("%v; trying on", p)
 			said, what = time.Now(), p.Cause
 		}

@@ -107,3 +107,15 @@ func TestJoinRefused(t *testing.T) {
 		cancel()
 	}
 }
+
+// TestJoinEnds: one that is told to end does not say that it tries on.
+func TestJoinEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Join(ctx, "a", Remote{URL: "nats://127.0.0.1:1"}, func(format string, args ...any) {
+		t.Errorf("it says: "+format, args...)
+	})
+	if err == nil {
+		t.Error("it has joined")
+	}
+}
