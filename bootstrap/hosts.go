@@ -152,7 +152,7 @@ func parseAddress(s string) (address, error) {
 	if host, port, err := net.SplitHostPort(rest); err == nil {
 		n, err := strconv.ParseUint(port, 10, 16)
 		if err != nil || n == 0 {
-			return a, fmt.Errorf("%q has no port behind :", s)
+			return a, fmt.Errorf("%q has a colon and no port", s)
 		}
 		a.host, a.port = host, int(n)
 	}

@@ -23,7 +23,6 @@ type crowd struct {
 	plan    *plan.Plan
 	applied []Applied
 	saves   int
-	biggest int // bytes of a record
 }
 
 func newCrowd(tb testing.TB, pnodes, vnodes int) *crowd {
