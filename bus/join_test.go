@@ -112,7 +112,7 @@ func TestJoinRefused(t *testing.T) {
 func TestJoinEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := Join(ctx, "a", Remote{URL: "nats://127.0.0.1:1"}, func(format string, args ...any) {
+	_, err := bus.Join(ctx, "a", bus.Remote{URL: "nats://127.0.0.1:1"}, func(format string, args ...any) {
 		t.Errorf("it says: "+format, args...)
 	})
 	if err == nil {
