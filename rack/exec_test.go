@@ -245,11 +245,11 @@ func TestExecStdinHangup(t *testing.T) {
 		cancel()
 	}()
 	began := time.Now()
-	err := c.Exec(ctx, &ExecRequest{Argv: []string{"sleep", "60"}, Stdin: true}, ch, func(*Reply) error { return nil })
+	err := c.Exec(ctx, &ExecRequest{Argv: []string{"sleep", "60.125"}, Stdin: true}, ch, func(*Reply) error { return nil })
 	if !errors.Is(err, context.Canceled) || time.Since(began) > 12*time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
-	if n := running("sleep", "60"); n > 0 {
+	if n := running("sleep", "60.125"); n > 0 {
 		t.Errorf("%d processes left", n)
 	}
 }
