@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,6 +66,7 @@ func sshServers(s *stage) (key, config string, servers []*testbed.Process) {
 		server, err := s.Start(i, "sshd", exec.Command("unshare", "--mount", "sh", "-c", script))
 		must(s.T, err)
 		servers = append(servers, server)
+		s.Cleanup(func() { killBeside(s.T, server.Pid) }) // agents, where the test fails
 		s.eventually(10*time.Second, func() string {
 			var complaint string
 			must(s.T, s.Do(testbed.Control, func() error {
@@ -80,6 +83,22 @@ func sshServers(s *stage) (key, config string, servers []*testbed.Process) {
 	config = filepath.Join(dir, "ssh_config")
 	must(s.T, os.WriteFile(config, nil, 0o600))
 	return key, config, servers
+}
+
+// killBeside kills all other processes in the network namespace of one.
+func killBeside(t *testing.T, pid int) {
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return // it has ended, and been waited for
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/ns/net")
+	must(t, err)
+	for _, link := range links {
+		other, _ := strconv.Atoi(strings.Split(link, "/")[2])
+		if ns, err := os.Readlink(link); err == nil && ns == own && other != pid {
+			_ = syscall.Kill(other, syscall.SIGKILL)
+		}
+	}
 }
 
 // TestLabBootstrap: from machines with an SSH server to a platform on all of

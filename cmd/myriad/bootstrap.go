@@ -21,8 +21,8 @@ import (
 const bootstrapLong = `Put an agent onto each machine, over SSH, and have it join: copy this binary, stop
 what an earlier run left there, start the agent, and wait until the coordinator
 has taken it in. Machines that are reached help to reach the others, with the
-keys of your SSH agent, which is forwarded to them for as long as that takes
-(--arity -1 does without).
+keys of your SSH agent, which is forwarded to them for as long as that takes:
+whoever is root there can use them meanwhile (--arity -1 does without).
 
 Machines are named by a node set, or a file with one on each line; in a job of OAR
 or Slurm they are those of the job. ~/.ssh/config, your keys and known hosts
