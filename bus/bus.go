@@ -160,20 +160,6 @@ func (c *Conn) Stats() (inMsgs, outMsgs, inBytes, outBytes uint64) {
 	return s.InMsgs, s.OutMsgs, s.InBytes, s.OutBytes
 }
 
-// Dial connects to a server or cluster by URL, and goes on trying when it is
-// lost. Unlike Join it does not wait for one that is not there.
-func Dial(url, name string) (*Conn, error) {
-	c := newConn(name, nil)
-	r := Remote{URL: url}
-	err := c.connect(url, c.joining(context.Background(), name, r)...)
-	if err == nil {
-		return c, nil
-	}
-	c.cancel()
-	p, _ := c.whyNot(r.shown(), err)
-	return nil, p
-}
-
 // Close cancels the handlers that run, waits for them, and lets the
 // connection go.
 func (c *Conn) Close() {

@@ -12,9 +12,9 @@ import (
 	"myriad/program"
 )
 
-// TestDial: over a port, and through a server that keeps a connection waiting,
+// TestJoinPlain: over a port, and through a server that keeps a connection waiting,
 // all is as it is within a process.
-func TestDial(t *testing.T) {
+func TestJoinPlain(t *testing.T) {
 	t.Parallel()
 	n, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
 	must(t, err)
@@ -24,7 +24,7 @@ func TestDial(t *testing.T) {
 		t.Fatal("the server is not ready")
 	}
 	dial := func(name string) *bus.Conn {
-		c, err := bus.Dial(n.ClientURL(), name)
+		c, err := bus.Join(t.Context(), name, bus.Remote{URL: n.ClientURL()}, nil)
 		must(t, err)
 		t.Cleanup(c.Close)
 		return c
@@ -60,7 +60,9 @@ func TestDial(t *testing.T) {
 	if p := bus.ProblemOf(err); p == nil || p.Kind != program.KindUnavailable {
 		t.Errorf("a bucket of a server without records: %v", err)
 	}
-	if _, err := bus.Dial("nats://127.0.0.1:1", "c"); err == nil {
-		t.Error("dialling nobody succeeds")
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := bus.Join(ctx, "c", bus.Remote{URL: "nats://127.0.0.1:1"}, nil); err == nil {
+		t.Error("joining nobody succeeds")
 	}
 }

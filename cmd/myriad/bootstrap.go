@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -33,10 +32,10 @@ the agent and its vnodes, and leaves nothing.`
 
 // bootstrapFlags are what the command is given.
 type bootstrapFlags struct {
-	o         bootstrap.Options
-	hosts     string
-	tokenFile string
-	relay     bool
+	o     bootstrap.Options
+	hosts string
+	join  joinFlags
+	relay bool
 }
 
 func (a *app) bootstrapCmd() *cobra.Command {
@@ -59,8 +58,8 @@ func (a *app) bootstrapCmd() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.hosts, "hosts", "", "machines: a node set, or a file with one on each line")
-	flags.StringVar(&f.o.Join, "join", "", "where agents join: the coordinator's machine, as the others reach it: HOST, or tls://HOST:PORT")
-	flags.StringVar(&f.tokenFile, "token-file", "", "file of the join token (default: that of this machine's myriad init)")
+	f.join.addURL(cmd, "join", "MYRIAD_JOIN", "where agents join: the coordinator's machine, as the others reach it: HOST, or tls://HOST:PORT")
+	f.join.addToken(cmd)
 	flags.StringVar(&f.o.Site, "site", "", "site that the machines are at")
 	flags.StringVar(&f.o.User, "user", "", "user there (default: of ~/.ssh/config, else root)")
 	flags.StringSliceVar(&f.o.SSH.Identities, "identity", nil, "private keys (default: those of the SSH agent, else ~/.ssh/id_*)")
@@ -85,14 +84,15 @@ func (a *app) bootstrap(cmd *cobra.Command, f *bootstrapFlags) error {
 		return err
 	}
 	if !f.o.Undo {
-		if f.o.Token, err = a.joinToken(f.tokenFile); err != nil {
+		var faults faultList
+		if f.join.url == "" {
+			faults.add("say where agents join, with --join HOST, where HOST is what the machines know this one by")
+		} else {
+			f.o.Join, _ = joinURLs(f.join.url, "join", daemon.BusPort, &faults)
+		}
+		if f.o.Token, err = a.joinToken(&f.join, &faults); err != nil {
 			return err
 		}
-		if f.o.Join == "" {
-			return usageError(cmd, "bootstrap: say where agents join, with --join HOST, where HOST is what the machines know this one by")
-		}
-		var faults faultList
-		f.o.Join, _ = joinURLs(f.o.Join, "join", daemon.BusPort, &faults)
 		if err := faults.err(cmd); err != nil {
 			return err
 		}
@@ -120,26 +120,21 @@ func (a *app) bootstrap(cmd *cobra.Command, f *bootstrapFlags) error {
 	return joined([]error{a.bootstrapped(cmd.Context(), &f.o, events, time.Since(begun)), f.o.SSH.Remember(acceptedKeys(events)), err})
 }
 
-// joinToken is the token of a file, of the environment, or of this machine's
-// authority.
-func (a *app) joinToken(file string) (string, error) {
-	text := os.Getenv(tokenVariable)
-	switch {
-	case file != "":
-		b, err := os.ReadFile(file)
+// joinToken is what agents are to join with: as for agent, else the token of
+// this machine's authority.
+func (a *app) joinToken(j *joinFlags, faults *faultList) (string, error) {
+	text, from := j.findToken(a, faults)
+	if text == "" && from == "" {
+		own, err := trust.Load(daemon.TrustDir(a.stateDir))
 		if err != nil {
 			return "", err
 		}
-		text = strings.TrimSpace(string(b))
-	case text == "":
-		own, err := trust.Load(filepath.Join(a.stateDir, "trust"))
-		if err != nil {
-			return "", err
-		}
-		text = own.Token().String()
+		return own.Token().String(), nil
 	}
-	_, err := trust.ParseToken(text)
-	return text, err
+	if _, err := trust.ParseToken(text); err != nil && text != "" {
+		faults.add("%s: %s", from, describe(err).Message)
+	}
+	return text, nil
 }
 
 // tellBootstrap shows progress to programs; people see a bar.
